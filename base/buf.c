@@ -1,0 +1,119 @@
+/*
+ * buf: see buf.h.
+ */
+#include "base/buf.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+/* Enough for the connections that are busy in one turn; more are given back to malloc. */
+#define KEPT_MAX 256
+
+static void *pool_take(struct buf_pool *pool, size_t size)
+{
+    if (size == BUF_BLOCK_BYTES && pool->kept) {
+        void *block = pool->kept;
+        memcpy(&pool->kept, block, sizeof pool->kept);
+        pool->n_kept--;
+        return block;
+    }
+    return malloc(size);
+}
+
+static void pool_give(struct buf_pool *pool, void *block, size_t size)
+{
+    if (size == BUF_BLOCK_BYTES && pool->n_kept < KEPT_MAX) {
+        memcpy(block, &pool->kept, sizeof pool->kept);
+        pool->kept = block;
+        pool->n_kept++;
+        return;
+    }
+    free(block);
+}
+
+static int buf_grow(struct buf *buf, size_t wanted)
+{
+    struct buf_pool *pool = buf->pool;
+    size_t size = buf->size ? buf->size : BUF_BLOCK_BYTES;
+    while (size < wanted) {
+        if (size > SIZE_MAX / 2)
+            return -ENOMEM;
+        size *= 2;
+    }
+    /* While the content moves both blocks exist: both count. */
+    if (size > pool->max_bytes || pool->used_bytes > pool->max_bytes - size)
+        return BUF_FULL;
+    uint8_t *p = pool_take(pool, size);
+    if (!p)
+        return -ENOMEM;
+    size_t len = buf_len(buf);
+    if (len > 0)
+        memcpy(p, buf->p + buf->head, len);
+    if (buf->p) {
+        pool->used_bytes -= buf->size;
+        pool_give(pool, buf->p, buf->size);
+    }
+    pool->used_bytes += size;
+    buf->p = p;
+    buf->size = size;
+    buf->head = 0;
+    buf->tail = len;
+    return 0;
+}
+
+void buf_pool_init(struct buf_pool *pool, size_t max_bytes)
+{
+    *pool = (struct buf_pool){.max_bytes = max_bytes};
+}
+
+void buf_pool_deinit(struct buf_pool *pool)
+{
+    assert(pool->used_bytes == 0);
+    while (pool->kept)
+        free(pool_take(pool, BUF_BLOCK_BYTES));
+}
+
+void buf_init(struct buf *buf, struct buf_pool *pool)
+{
+    *buf = (struct buf){.pool = pool};
+}
+
+void buf_release(struct buf *buf)
+{
+    if (buf->p) {
+        buf->pool->used_bytes -= buf->size;
+        pool_give(buf->pool, buf->p, buf->size);
+    }
+    buf_init(buf, buf->pool);
+}
+
+int buf_reserve(struct buf *buf, size_t len)
+{
+    if (buf_free_bytes(buf) >= len)
+        return 0;
+    size_t used = buf_len(buf);
+    if (len > SIZE_MAX - used)
+        return -ENOMEM;
+    /* Moving is cheaper than growing, unless it would come again and again. */
+    if (buf->size - used >= len && buf->head >= used) {
+        if (used > 0)
+            memcpy(buf->p, buf->p + buf->head, used);
+        buf->head = 0;
+        buf->tail = used;
+        return 0;
+    }
+    return buf_grow(buf, used + len);
+}
+
+int buf_append(struct buf *buf, const void *p, size_t len)
+{
+    if (len == 0)
+        return 0;
+    int r = buf_reserve(buf, len);
+    if (r != 0)
+        return r;
+    memcpy(buf->p + buf->tail, p, len);
+    buf->tail += len;
+    return 0;
+}

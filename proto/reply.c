@@ -1,0 +1,119 @@
+/*
+ * reply: see reply.h.
+ */
+#include "proto/reply.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define ERROR_TEXT_MAX 1280
+
+/* msgpack-c's writer. It stops at a failure; `failure` keeps which one it was. */
+static int on_bytes(void *context, const char *p, size_t len)
+{
+    struct reply *reply = context;
+    if (reply->failure != 0)
+        return -1;
+    if (len > reply->max_bytes - (buf_len(reply->out) - reply->mark)) {
+        reply->failure = REPLY_TOO_LARGE;
+        return -1;
+    }
+    int r = buf_append(reply->out, p, len);
+    if (r != 0)
+        reply->failure = r == BUF_FULL ? REPLY_NO_ROOM : r;
+    return r;
+}
+
+static void take_back(struct reply *reply)
+{
+    reply->out->tail = reply->out->head + reply->mark;
+    reply->failure = 0;
+}
+
+void reply_begin(struct reply *reply, struct buf *out, uint32_t msgid, struct reply_mode mode,
+                 size_t max_bytes)
+{
+    *reply = (struct reply){
+        .out = out, .mark = buf_len(out), .max_bytes = max_bytes, .msgid = msgid, .mode = mode};
+    msgpack_packer_init(&reply->packer, reply, on_bytes);
+    reply_array(reply, 4);
+    reply_number(reply, 1);
+    reply_number(reply, msgid);
+    reply_nil(reply);
+}
+
+void reply_nil(struct reply *reply)
+{
+    msgpack_pack_nil(&reply->packer);
+}
+
+void reply_bool(struct reply *reply, bool value)
+{
+    if (value)
+        msgpack_pack_true(&reply->packer);
+    else
+        msgpack_pack_false(&reply->packer);
+}
+
+void reply_number(struct reply *reply, uint64_t number)
+{
+    msgpack_pack_uint64(&reply->packer, number);
+}
+
+void reply_u64(struct reply *reply, uint64_t value)
+{
+    char text[24];
+    if (!reply->mode.u64_as_string) {
+        reply_number(reply, value);
+        return;
+    }
+    snprintf(text, sizeof text, "%" PRIu64, value);
+    reply_text(reply, text);
+}
+
+void reply_text(struct reply *reply, const char *text)
+{
+    msgpack_pack_str_with_body(&reply->packer, text, strlen(text));
+}
+
+void reply_bytes(struct reply *reply, struct slice bytes)
+{
+    msgpack_pack_bin_with_body(&reply->packer, bytes.p, bytes.len);
+}
+
+void reply_array(struct reply *reply, size_t n_elements)
+{
+    msgpack_pack_array(&reply->packer, n_elements);
+}
+
+void reply_map(struct reply *reply, size_t n_pairs)
+{
+    msgpack_pack_map(&reply->packer, n_pairs);
+}
+
+int reply_end(struct reply *reply)
+{
+    int r = reply->failure;
+    if (r != 0)
+        take_back(reply);
+    return r;
+}
+
+int reply_error(struct reply *reply, enum proto_error error, const char *text)
+{
+    char line[ERROR_TEXT_MAX];
+    snprintf(line, sizeof line, "%s: %s", proto_error_name(error), text);
+    take_back(reply);
+    /* An error must come through where the reply was too large for its limit. */
+    reply->max_bytes = SIZE_MAX;
+    reply_array(reply, 4);
+    reply_number(reply, 1);
+    reply_number(reply, reply->msgid);
+    if (!reply->mode.errors_as_string) {
+        reply_array(reply, 2);
+        reply_number(reply, (uint64_t)error);
+    }
+    reply_text(reply, line);
+    reply_nil(reply);
+    return reply_end(reply);
+}

@@ -1,0 +1,59 @@
+/*
+ * reply: one response, encoded straight into the connection's output.
+ *
+ *     reply_begin   [1, msgid, nil,
+ *     reply_*                       result      exactly one value
+ *     reply_end                           ]     or the reply is taken back whole
+ *
+ * The output may run full in the middle: what follows is then dropped, and reply_end says so and
+ * leaves the output as it was at reply_begin. reply_error may come at any time after reply_begin
+ * instead of reply_end: it takes back what was written and encodes [1, msgid, error, nil].
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "proto/errors.h"
+
+#include <msgpack.h>
+#include <stdarg.h>
+
+/* How a connection wants its replies (the method hello). */
+struct reply_mode {
+    bool errors_as_string; /* "NAME: text" instead of [number, "NAME: text"] */
+    bool u64_as_string;    /* values as decimal strings */
+};
+
+struct reply {
+    struct buf *out; /* borrowed */
+    size_t mark;     /* buf_len(out) at reply_begin */
+    size_t max_bytes;
+    uint32_t msgid;
+    struct reply_mode mode;
+    int failure; /* sticky: an outcome of reply_end, or -ENOMEM */
+    msgpack_packer packer;
+};
+
+/* Outcomes of reply_end and reply_error. */
+#define REPLY_TOO_LARGE 1 /* longer than max_bytes */
+#define REPLY_NO_ROOM   2 /* the buffer pool is used up */
+
+void reply_begin(struct reply *reply, struct buf *out, uint32_t msgid, struct reply_mode mode,
+                 size_t max_bytes);
+
+void reply_nil(struct reply *reply);
+void reply_bool(struct reply *reply, bool value);
+/* A count, size or offset: always an integer. */
+void reply_number(struct reply *reply, uint64_t number);
+/* A u64 whose every bit matters (a value, an identity): an integer, or decimal text in that mode.
+ */
+void reply_u64(struct reply *reply, uint64_t value);
+void reply_text(struct reply *reply, const char *text);
+void reply_bytes(struct reply *reply, struct slice bytes);
+void reply_array(struct reply *reply, size_t n_elements);
+void reply_map(struct reply *reply, size_t n_pairs);
+
+/* 0, an outcome above, or -ENOMEM. */
+int reply_end(struct reply *reply);
+
+/* text: for people; the reply carries "NAME: text". 0, an outcome above, or -ENOMEM. */
+int reply_error(struct reply *reply, enum proto_error error, const char *text);

@@ -1,0 +1,188 @@
+/*
+ * open: from a path, a descriptor or memory to a struct act.
+ *
+ * The header is read by pread, not through the map: a file that shrinks between fstat and mmap is a
+ * refusal here, not a SIGBUS. What is wrong with a file is told in one line that names the file.
+ */
+#include "base/fd.h"
+#include "tree/node.h"
+#include "tree/tree.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAGIC_BYTES 8
+static const char magic[] = "ACTree03";
+
+__attribute__((format(printf, 4, 5))) static int refuse(struct act_error *error, const char *name,
+                                                        int outcome, const char *format, ...)
+{
+    if (!error)
+        return outcome;
+    va_list args;
+    /* A name too long for the line keeps its end, the part that tells files apart. */
+    size_t len = strlen(name), max = sizeof error->message / 2;
+    int n = snprintf(error->message, sizeof error->message, "%s%s: ", len > max ? "..." : "",
+                     len > max ? name + len - max : name);
+    va_start(args, format);
+    vsnprintf(error->message + n, sizeof error->message - (size_t)n, format, args);
+    va_end(args);
+    return outcome;
+}
+
+static int refuse_errno(struct act_error *error, const char *name, const char *what)
+{
+    int saved = errno;
+    return refuse(error, name, -saved, "%s: %s", what, strerror(saved));
+}
+
+static const char *kind_of_file(mode_t mode)
+{
+    switch (mode & S_IFMT) {
+    case S_IFDIR:
+        return "a directory";
+    case S_IFIFO:
+        return "a FIFO";
+    case S_IFSOCK:
+        return "a socket";
+    case S_IFCHR:
+    case S_IFBLK:
+        return "a device";
+    default:
+        return "something else";
+    }
+}
+
+/* Section 1 and the first rows of section 10. header: HEADER_BYTES readable bytes. */
+static int header_check(const uint8_t *header, uint64_t size, const char *name, uint64_t *ret_root,
+                        struct act_error *error)
+{
+    if (memcmp(header, "ACTree01", MAGIC_BYTES) == 0 ||
+        memcmp(header, "ACTree02", MAGIC_BYTES) == 0)
+        return refuse(error, name, ACT_OLD_VERSION,
+                      "an old version of the format (%.8s); only ACTree03 can be read: write the "
+                      "file again with a current writer",
+                      (const char *)header);
+    if (memcmp(header, magic, MAGIC_BYTES) != 0)
+        return refuse(error, name, ACT_BAD_MAGIC,
+                      "not an ACT file: it does not begin with \"ACTree03\"");
+    uint64_t root = load_le64(header + MAGIC_BYTES);
+    if (root == 0)
+        return refuse(error, name, ACT_UNFINISHED,
+                      "still being written: its root is 0. Wait for the writer to finish, or write "
+                      "the file again if the writer has died");
+    if (root < HEADER_BYTES || root >= size)
+        return refuse(error, name, ACT_BAD_ROOT,
+                      "the root offset %llu lies outside the file (%llu bytes): it is truncated or "
+                      "damaged",
+                      (unsigned long long)root, (unsigned long long)size);
+    *ret_root = root;
+    return 0;
+}
+
+static int size_check(uint64_t size, const char *name, struct act_error *error)
+{
+    if (size >= ACT_MIN_SIZE_BYTES)
+        return 0;
+    return refuse(error, name, ACT_TOO_SHORT,
+                  "too short for an ACT file: %llu bytes, the smallest has %d",
+                  (unsigned long long)size, ACT_MIN_SIZE_BYTES);
+}
+
+static int tree_new(struct map map, uint64_t root, const char *name, struct act **ret_tree,
+                    struct act_error *error)
+{
+    struct act *tree = malloc(sizeof *tree);
+    if (!tree) {
+        errno = ENOMEM;
+        return refuse_errno(error, name, "cannot open");
+    }
+    *tree = (struct act){.map = map, .root = root};
+    *ret_tree = tree;
+    return 0;
+}
+
+/* Advice fits random lookups and core dumps; a kernel that does not take it serves as well. */
+static void advise(void *p, size_t size)
+{
+    (void)madvise(p, size, MADV_RANDOM);
+    (void)madvise(p, size, MADV_DONTDUMP);
+}
+
+int act_open_fd(int fd, const char *name, struct act **ret_tree, struct act_error *ret_error)
+{
+    struct stat st;
+    uint8_t header[HEADER_BYTES];
+    uint64_t root;
+    if (fstat(fd, &st) < 0)
+        return refuse_errno(ret_error, name, "cannot stat");
+    if (!S_ISREG(st.st_mode))
+        return refuse(ret_error, name, ACT_NOT_REGULAR, "not a regular file but %s",
+                      kind_of_file(st.st_mode));
+    uint64_t size = (uint64_t)st.st_size;
+    int r = size_check(size, name, ret_error);
+    if (r != 0)
+        return r;
+    ssize_t n = pread(fd, header, sizeof header, 0);
+    if (n < 0)
+        return refuse_errno(ret_error, name, "cannot read");
+    if (n < (ssize_t)sizeof header)
+        return size_check((uint64_t)n, name, ret_error);
+    if ((r = header_check(header, size, name, &root, ret_error)) != 0)
+        return r;
+    void *p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+    if (p == MAP_FAILED)
+        return refuse_errno(ret_error, name, "cannot map");
+    advise(p, size);
+    struct map map = {.base = p, .size = size, .mapped = size};
+    if ((r = tree_new(map, root, name, ret_tree, ret_error)) != 0)
+        munmap(p, size);
+    return r;
+}
+
+int act_open_path(const char *path, struct act **ret_tree, struct act_error *ret_error)
+{
+    /* O_NONBLOCK: a FIFO without a writer must not hang the open. */
+    with_close int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0)
+        return refuse_errno(ret_error, path, "cannot open");
+    return act_open_fd(fd, path, ret_tree, ret_error);
+}
+
+int act_open_memory(const void *data, size_t size, const char *name, struct act **ret_tree,
+                    struct act_error *ret_error)
+{
+    uint64_t root;
+    int r = size_check(size, name, ret_error);
+    if (r == 0)
+        r = header_check(data, size, name, &root, ret_error);
+    if (r != 0)
+        return r;
+    return tree_new((struct map){.base = data, .size = size}, root, name, ret_tree, ret_error);
+}
+
+void act_close(struct act *tree)
+{
+    if (!tree)
+        return;
+    if (tree->map.mapped > 0)
+        munmap((void *)(uintptr_t)tree->map.base, tree->map.mapped);
+    free(tree);
+}
+
+void act_info(const struct act *tree, struct act_info *ret_info)
+{
+    *ret_info = (struct act_info){
+        .version = magic,
+        .size_bytes = tree->map.size,
+        .root_offset = tree->root,
+        .mapped_bytes = tree->map.mapped,
+        .mapping_start = tree->map.mapped > 0 ? (uint64_t)(uintptr_t)tree->map.base : 0,
+    };
+}
