@@ -2,11 +2,9 @@
  * address: what people write, good and bad.
  */
 #include "base/address.h"
+#include "unit.h"
 
-#include <cmocka.h>
 #include <netinet/in.h>
-#include <setjmp.h>
-#include <stdarg.h>
 
 static void good_addresses_are_parsed(void **state)
 {
@@ -15,7 +13,7 @@ static void good_addresses_are_parsed(void **state)
         "unix:/run/actd/actd.sock", "unix:x",         "tcp:127.0.0.1:0",
         "tcp:127.0.0.1:65535",      "tcp:[::1]:7411",
     };
-    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+    for (size_t i = 0; i < N_ELEMENTS(good); i++) {
         struct address address;
         const char *reason = "";
         assert_int_equal(address_parse(good[i], &address, &reason), 0);
@@ -51,7 +49,7 @@ static void bad_addresses_are_told(void **state)
         "tcp:1.2.3.4:100000",
         long_path,
     };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    for (size_t i = 0; i < N_ELEMENTS(bad); i++) {
         struct address address;
         const char *reason = "";
         assert_int_equal(address_parse(bad[i], &address, &reason), ADDRESS_BAD);

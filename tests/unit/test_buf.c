@@ -2,11 +2,9 @@
  * buf: growing, moving, taking back, and the pool's cap.
  */
 #include "base/buf.h"
+#include "unit.h"
 
-#include <cmocka.h>
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
 
 static void append_and_consume_keep_order(void **state)
 {
