@@ -99,10 +99,26 @@ int reply_end(struct reply *reply)
     return r;
 }
 
+/* A str on the wire is UTF-8, and file and method names are any bytes: what is not printable ASCII
+ * is escaped. */
+static void make_printable(const char *text, char *line, size_t size)
+{
+    size_t at = 0;
+    for (; *text && at + 5 < size; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c >= 0x20 && c < 0x7f)
+            line[at++] = (char)c;
+        else
+            at += (size_t)snprintf(line + at, size - at, "\\x%02x", c);
+    }
+    line[at] = '\0';
+}
+
 int reply_error(struct reply *reply, enum proto_error error, const char *text)
 {
-    char line[ERROR_TEXT_MAX];
+    char line[ERROR_TEXT_MAX], printable[ERROR_TEXT_MAX];
     snprintf(line, sizeof line, "%s: %s", proto_error_name(error), text);
+    make_printable(line, printable, sizeof printable);
     take_back(reply);
     /* An error must come through where the reply was too large for its limit. */
     reply->max_bytes = SIZE_MAX;
@@ -113,7 +129,7 @@ int reply_error(struct reply *reply, enum proto_error error, const char *text)
         reply_array(reply, 2);
         reply_number(reply, (uint64_t)error);
     }
-    reply_text(reply, line);
+    reply_text(reply, printable);
     reply_nil(reply);
     return reply_end(reply);
 }

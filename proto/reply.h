@@ -33,9 +33,10 @@ struct reply {
     msgpack_packer packer;
 };
 
-/* Outcomes of reply_end and reply_error. */
-#define REPLY_TOO_LARGE 1 /* longer than max_bytes */
-#define REPLY_NO_ROOM   2 /* the buffer pool is used up */
+/* Outcomes of reply_end and reply_error; apart from those of tree and methods, which meet them in
+ * one switch. */
+#define REPLY_TOO_LARGE 30 /* longer than max_bytes */
+#define REPLY_NO_ROOM   31 /* the buffer pool is used up */
 
 void reply_begin(struct reply *reply, struct buf *out, uint32_t msgid, struct reply_mode mode,
                  size_t max_bytes);

@@ -1,0 +1,226 @@
+/*
+ * admin: see admin.h.
+ *
+ * The loop watches libmicrohttpd's epoll descriptor (on_ready) and keeps its next time limit
+ * (on_timer); both call MHD_run, which calls on_request for each request.
+ */
+#include "daemon/admin/admin.h"
+
+#include "base/log.h"
+#include "daemon/admin/render.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <stdlib.h>
+
+static void on_ready(uv_poll_t *poll, int status, int events);
+static void on_timer(uv_timer_t *timer);
+static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *body,
+                                  size_t *body_size, void **state);
+
+/* Headers and reply of one connection. */
+#define CONNECTION_BYTES ((size_t)16 * 1024)
+
+struct admin {
+    struct MHD_Daemon *http; /* owned, with the listening descriptor */
+    struct listen_socket socket;
+    uv_poll_t poll;
+    uv_timer_t timer;
+    const struct service *service; /* borrowed */
+};
+
+/* A page: its text (owned by the caller) and its HTTP status. */
+typedef int (*page_function)(const struct service *service, char **ret_text, unsigned *ret_status);
+
+static int page_livez(const struct service *service, char **ret_text, unsigned *ret_status)
+{
+    (void)service;
+    *ret_status = MHD_HTTP_OK;
+    *ret_text = strdup("ok\n");
+    return *ret_text ? 0 : -ENOMEM;
+}
+
+static int page_readyz(const struct service *service, char **ret_text, unsigned *ret_status)
+{
+    const char *reason = service_unready_reason(service);
+    *ret_status = reason ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK;
+    if (asprintf(ret_text, reason ? "not ready: %s\n" : "ready\n", reason) < 0)
+        return -ENOMEM;
+    return 0;
+}
+
+static int page_stats(const struct service *service, char **ret_text, unsigned *ret_status)
+{
+    *ret_status = MHD_HTTP_OK;
+    return render_json(service, ret_text);
+}
+
+static int page_metrics(const struct service *service, char **ret_text, unsigned *ret_status)
+{
+    *ret_status = MHD_HTTP_OK;
+    return render_prometheus(service, ret_text);
+}
+
+static const struct page {
+    const char *url, *type;
+    page_function make;
+} pages[] = {
+    {"/livez", "text/plain; charset=utf-8", page_livez},
+    {"/readyz", "text/plain; charset=utf-8", page_readyz},
+    {"/stats", "application/json", page_stats},
+    {"/metrics", "text/plain; version=0.0.4; charset=utf-8", page_metrics},
+};
+
+/* Takes over text. */
+static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, const char *type,
+                               char *text)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+    if (!response) {
+        free(text);
+        return MHD_NO;
+    }
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+    enum MHD_Result r = MHD_queue_response(connection, status, response);
+    MHD_destroy_response(response);
+    return r;
+}
+
+static enum MHD_Result respond_error(struct MHD_Connection *connection, unsigned status,
+                                     const char *text)
+{
+    char *copy = strdup(text);
+    return copy ? respond(connection, status, "text/plain; charset=utf-8", copy) : MHD_NO;
+}
+
+static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *body,
+                                  size_t *body_size, void **state)
+{
+    static int seen;
+    const struct admin *admin = context;
+    char *text;
+    unsigned status;
+    (void)version;
+    (void)body;
+    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
+        return respond_error(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+    if (!*state) { /* the headers; a reply may follow only on the next call */
+        *state = &seen;
+        return MHD_YES;
+    }
+    if (*body_size > 0) {
+        *body_size = 0;
+        return MHD_YES;
+    }
+    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
+        if (strcmp(pages[i].url, url) != 0)
+            continue;
+        if (pages[i].make(admin->service, &text, &status) < 0)
+            return MHD_NO;
+        return respond(connection, status, pages[i].type, text);
+    }
+    return respond_error(connection, MHD_HTTP_NOT_FOUND,
+                         "there is /livez, /readyz, /stats and /metrics\n");
+}
+
+static void on_http_log(void *context, const char *format, va_list args)
+{
+    char line[512];
+    const struct admin *admin = context;
+    vsnprintf(line, sizeof line, format, args);
+    line[strcspn(line, "\n")] = '\0';
+    log_debug("admin endpoint %s: %s", admin->socket.text, line);
+}
+
+static void run(struct admin *admin)
+{
+    MHD_UNSIGNED_LONG_LONG timeout_ms;
+    MHD_run(admin->http);
+    if (MHD_get_timeout(admin->http, &timeout_ms) == MHD_YES)
+        uv_timer_start(&admin->timer, on_timer, timeout_ms, 0);
+    else
+        uv_timer_stop(&admin->timer);
+}
+
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    run(poll->data);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    run(timer->data);
+}
+
+static struct MHD_Daemon *start_http(struct admin *admin, const struct config *config, int fd)
+{
+    unsigned timeout_s = (unsigned)((config->admin_timeout_ms + 999) / 1000);
+    return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, admin,
+                            MHD_OPTION_EXTERNAL_LOGGER, on_http_log, admin,
+                            MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+                            (unsigned)config->admin_max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+                            timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES,
+                            MHD_OPTION_END);
+}
+
+static int watch(struct admin *admin, uv_loop_t *loop)
+{
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(admin->http, MHD_DAEMON_INFO_EPOLL_FD);
+    if (!info)
+        return -ENOTSUP;
+    int r = uv_poll_init(loop, &admin->poll, info->epoll_fd);
+    if (r < 0)
+        return r;
+    admin->poll.data = admin->timer.data = admin;
+    uv_timer_init(loop, &admin->timer);
+    uv_poll_start(&admin->poll, UV_READABLE, on_ready);
+    return 0;
+}
+
+int admin_start(uv_loop_t *loop, struct listen_socket *sock, const struct config *config,
+                const struct service *service, struct admin **ret)
+{
+    struct admin *admin = calloc(1, sizeof *admin);
+    int r = -ENOMEM;
+    if (admin) {
+        admin->socket = *sock;
+        admin->service = service;
+        admin->http = start_http(admin, config, sock->fd);
+        r = admin->http ? watch(admin, loop) : -EIO;
+    }
+    if (r < 0) {
+        if (admin && admin->http) {
+            MHD_stop_daemon(admin->http); /* closes the descriptor */
+            sock->fd = -1;
+        }
+        listen_socket_close(sock);
+        free(admin);
+        return r;
+    }
+    admin->socket.fd = -1; /* now libmicrohttpd's */
+    *ret = admin;
+    return 0;
+}
+
+void admin_stop(struct admin *admin)
+{
+    uv_close((uv_handle_t *)&admin->poll, NULL);
+    uv_close((uv_handle_t *)&admin->timer, NULL);
+    MHD_stop_daemon(admin->http);
+    admin->http = NULL;
+    listen_socket_close(&admin->socket);
+}
+
+void admin_free(struct admin *admin)
+{
+    free(admin);
+}

@@ -1,0 +1,27 @@
+/*
+ * admin: the admin endpoint, HTTP on one listening socket.
+ *
+ *     GET /livez     200 as long as the loop turns
+ *     GET /readyz    200, or 503 with the reason
+ *     GET /stats     everything, JSON (the same names as the method stats)
+ *     GET /metrics   the same, Prometheus text format
+ *
+ * libmicrohttpd speaks HTTP; its epoll descriptor is watched by our loop. One struct admin a
+ * listener.
+ */
+#pragma once
+
+#include "daemon/stats.h"
+#include "daemon/supervisor/listener.h"
+
+#include <uv.h>
+
+struct admin;
+
+/* Takes over socket, also on failure. 0 or -errno. */
+int admin_start(uv_loop_t *loop, struct listen_socket *socket, const struct config *config,
+                const struct service *service, struct admin **ret);
+/* Closes all connections and the socket; the memory goes with admin_free after the loop has run the
+ * close callbacks. */
+void admin_stop(struct admin *admin);
+void admin_free(struct admin *admin);

@@ -1,0 +1,83 @@
+/*
+ * config: every option of the daemon, from the built-in defaults, the configuration file, its
+ * drop-ins and the command line, in that order.
+ *
+ * One table (config_options.c) holds each option's name, kind, default, limits and help; it feeds
+ * parsing, error messages and the documented default file (conf/actd.conf). Unknown keys and bad
+ * values are errors that name the file and the line.
+ */
+#pragma once
+
+#include "base/address.h"
+
+#include <stdio.h>
+
+#define CONFIG_MAX_ADDRESSES 16
+
+struct config_addresses {
+    struct address list[CONFIG_MAX_ADDRESSES];
+    unsigned n;
+};
+
+enum warmup_mode { WARMUP_NONE, WARMUP_READ };
+enum warmup_ready { WARMUP_READY_BEFORE, WARMUP_READY_AFTER };
+
+/* Field names are section_key. Numbers: the unit is in the name. */
+struct config {
+    char *tree_path; /* owned */
+
+    struct config_addresses listen_tcp;
+    struct config_addresses listen_unix;
+    uint64_t listen_unix_mode;
+    uint64_t listen_backlog;
+
+    uint64_t daemon_workers;
+
+    uint64_t limits_max_connections;
+    uint64_t limits_max_request_bytes;
+    uint64_t limits_max_reply_bytes;
+    uint64_t limits_max_keys;
+    uint64_t limits_max_buffer_bytes;
+    uint64_t limits_high_water_bytes;
+    uint64_t limits_turn_requests;
+    uint64_t limits_idle_timeout_ms;
+    uint64_t limits_frame_timeout_ms;
+    uint64_t limits_write_timeout_ms;
+    uint64_t limits_linger_timeout_ms;
+    uint64_t limits_drain_timeout_ms;
+
+    uint64_t log_level; /* enum log_level */
+
+    struct config_addresses admin_tcp;
+    struct config_addresses admin_unix;
+    uint64_t admin_unix_mode;
+    uint64_t admin_max_connections;
+    uint64_t admin_timeout_ms;
+
+    uint64_t warmup_mode;  /* enum warmup_mode */
+    uint64_t warmup_ready; /* enum warmup_ready */
+};
+
+struct config_error {
+    char message[1024]; /* "FILE:LINE: section.key: what is wrong" */
+};
+
+/* Outcome of the functions below, with the error's message filled in. */
+#define CONFIG_BAD 1
+
+/* All defaults. */
+void config_init(struct config *config);
+void config_deinit(struct config *config);
+
+/* Reads path and then path.d/[*].conf in the order of their names. 0 or CONFIG_BAD. */
+int config_read_file(struct config *config, const char *path, struct config_error *error);
+
+/* One "section.key=value" of the command line. 0 or CONFIG_BAD. */
+int config_set(struct config *config, const char *assignment, struct config_error *error);
+
+/* What only the whole can tell: required options, options that do not fit together. Adds the
+ * default listener where none is configured. 0 or CONFIG_BAD. */
+int config_finish(struct config *config, struct config_error *error);
+
+/* Every option commented with its default: the text of conf/actd.conf. */
+void config_print_defaults(FILE *out);

@@ -1,0 +1,236 @@
+/*
+ * config_options: see config_options.h.
+ */
+#include "daemon/config_options.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#define FIELD(name) offsetof(struct config, name)
+#define KIB         UINT64_C(1024)
+#define MIB         (1024 * KIB)
+#define GIB         (1024 * MIB)
+#define HOUR_MS     UINT64_C(3600000)
+
+static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
+static const char *const warmup_modes[] = {"none", "read", NULL};
+static const char *const warmup_readies[] = {"before", "after", NULL};
+
+/* A table is read by its columns. */
+/* clang-format off */
+const struct config_option config_options[] = {
+    {"tree", "path", CONFIG_PATH, FIELD(tree_path), NULL, 0, 0, NULL,
+     "The ACT file to serve. Required. Replace it by rename, never in place."},
+
+    {"listen", "tcp", CONFIG_TCP, FIELD(listen_tcp), NULL, 0, 0, NULL,
+     "HOST:PORT to serve on; [ADDRESS]:PORT for IPv6; port 0 takes a free one and logs it.\n"
+     "May be repeated; an empty value forgets those before it. There is no authentication:\n"
+     "whoever can connect can read every key."},
+    {"listen", "unix", CONFIG_UNIX, FIELD(listen_unix), "/run/actd/actd.sock", 0, 0, NULL,
+     "Path of a Unix socket to serve on. May be repeated. The default holds only where neither\n"
+     "tcp nor unix is set. A stale socket file is replaced, a live one is left alone."},
+    {"listen", "unix_mode", CONFIG_MODE, FIELD(listen_unix_mode), "0660", 0, 0, NULL,
+     "Permissions of the Unix sockets: who may connect."},
+    {"listen", "backlog", CONFIG_NUMBER, FIELD(listen_backlog), "4096", 1, 65535, NULL,
+     "Connections that the kernel queues until they are accepted (it caps this at\n"
+     "net.core.somaxconn)."},
+
+    {"daemon", "workers", CONFIG_NUMBER, FIELD(daemon_workers), "1", 1, 1, NULL,
+     "Worker processes. Only 1 is possible in this version: one process serves everything."},
+
+    {"limits", "max_connections", CONFIG_NUMBER, FIELD(limits_max_connections), "10000", 1, 1000000,
+     NULL,
+     "Open client connections; beyond it new ones wait in the kernel's queue. Held below the\n"
+     "limit of open files (LimitNOFILE=)."},
+    {"limits", "max_request_bytes", CONFIG_NUMBER, FIELD(limits_max_request_bytes), "1M", 64,
+     64 * MIB, NULL,
+     "Largest request. A larger one is answered with TOO_LARGE and the connection closes."},
+    {"limits", "max_reply_bytes", CONFIG_NUMBER, FIELD(limits_max_reply_bytes), "16M", KIB, GIB,
+     NULL, "Largest reply. Where a reply would be larger the request gets TOO_LARGE."},
+    {"limits", "max_keys", CONFIG_NUMBER, FIELD(limits_max_keys), "10000", 1, 1000000, NULL,
+     "Keys in one mget. One that asks for more gets TOO_LARGE."},
+    {"limits", "max_buffer_bytes", CONFIG_NUMBER, FIELD(limits_max_buffer_bytes), "256M", MIB,
+     1024 * GIB, NULL,
+     "Memory for input and output of all connections of a worker together. Beyond it requests\n"
+     "get BUSY and reading waits."},
+    {"limits", "high_water_bytes", CONFIG_NUMBER, FIELD(limits_high_water_bytes), "1M", KIB, GIB,
+     NULL, "Replies waiting for one client beyond which no more of its requests are read."},
+    {"limits", "turn_requests", CONFIG_NUMBER, FIELD(limits_turn_requests), "1024", 1, 1000000,
+     NULL,
+     "Requests of one connection that are answered before the others have their turn (a key of\n"
+     "an mget counts as one)."},
+    {"limits", "idle_timeout_ms", CONFIG_NUMBER, FIELD(limits_idle_timeout_ms), "0", 0,
+     24 * HOUR_MS, NULL, "Close a connection that has been idle for so long. 0: never."},
+    {"limits", "frame_timeout_ms", CONFIG_NUMBER, FIELD(limits_frame_timeout_ms), "30000", 100,
+     HOUR_MS, NULL, "Close a connection whose begun request is not complete after so long."},
+    {"limits", "write_timeout_ms", CONFIG_NUMBER, FIELD(limits_write_timeout_ms), "30000", 100,
+     HOUR_MS, NULL, "Close a connection that takes none of its replies for so long."},
+    {"limits", "linger_timeout_ms", CONFIG_NUMBER, FIELD(limits_linger_timeout_ms), "1000", 0,
+     HOUR_MS, NULL,
+     "How long the client may take to read the last replies and close, after we have ended a\n"
+     "connection."},
+    {"limits", "drain_timeout_ms", CONFIG_NUMBER, FIELD(limits_drain_timeout_ms), "5000", 0,
+     HOUR_MS, NULL,
+     "On SIGTERM and SIGINT: how long requests that are in flight may take to be answered. After\n"
+     "half of it further requests get DRAINING."},
+
+    {"log", "level", CONFIG_CHOICE, FIELD(log_level), "info", 0, 0, log_levels,
+     "error, warning, info or debug."},
+
+    {"admin", "tcp", CONFIG_TCP, FIELD(admin_tcp), NULL, 0, 0, NULL,
+     "HOST:PORT of the admin endpoint (HTTP: /stats, /metrics, /livez, /readyz). May be repeated.\n"
+     "None by default."},
+    {"admin", "unix", CONFIG_UNIX, FIELD(admin_unix), NULL, 0, 0, NULL,
+     "Path of a Unix socket for the same. May be repeated. None by default."},
+    {"admin", "unix_mode", CONFIG_MODE, FIELD(admin_unix_mode), "0660", 0, 0, NULL,
+     "Permissions of the admin endpoint's Unix sockets."},
+    {"admin", "max_connections", CONFIG_NUMBER, FIELD(admin_max_connections), "16", 1, 1000, NULL,
+     "Open connections per admin listener; beyond it new ones wait."},
+    {"admin", "timeout_ms", CONFIG_NUMBER, FIELD(admin_timeout_ms), "10000", 1000, HOUR_MS, NULL,
+     "Close an admin connection that has been idle for so long (whole seconds, rounded up)."},
+
+    {"warmup", "mode", CONFIG_CHOICE, FIELD(warmup_mode), "none", 0, 0, warmup_modes,
+     "none, or read: read the file once at start, in the background, so that its pages are in\n"
+     "memory. Useful where the file fits."},
+    {"warmup", "ready", CONFIG_CHOICE, FIELD(warmup_ready), "after", 0, 0, warmup_readies,
+     "Whether the service says that it is ready before the warm-up or after it. Queries are\n"
+     "answered meanwhile in both cases."},
+};
+/* clang-format on */
+
+const size_t n_config_options = sizeof config_options / sizeof *config_options;
+
+__attribute__((format(printf, 3, 4))) static int bad(char *reason, size_t size, const char *format,
+                                                     ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(reason, size, format, args);
+    va_end(args);
+    return CONFIG_BAD;
+}
+
+/* How far a suffix shifts a number of bytes; -1: no such suffix. */
+static int suffix_shift(const char *suffix)
+{
+    static const char suffixes[] = "KMGT";
+    if (*suffix == '\0')
+        return 0;
+    const char *found = strchr(suffixes, *suffix);
+    if (!found || suffix[1] != '\0')
+        return -1;
+    return 10 * (int)(found - suffixes + 1);
+}
+
+static bool is_in_bytes(const struct config_option *option)
+{
+    size_t len = strlen(option->key);
+    return len > 6 && strcmp(option->key + len - 6, "_bytes") == 0;
+}
+
+static int set_number(uint64_t *field, const struct config_option *option, const char *text,
+                      char *reason, size_t size)
+{
+    char *end;
+    errno = 0;
+    unsigned long long n = strtoull(text, &end, 10);
+    int shift = is_in_bytes(option) ? suffix_shift(end) : (*end ? -1 : 0);
+    if (*text < '0' || *text > '9' || shift < 0)
+        return bad(reason, size, "\"%s\" is not a number%s", text,
+                   is_in_bytes(option) ? " of bytes (K, M, G or T may follow)" : "");
+    bool is_too_large = errno == ERANGE || n > UINT64_MAX >> shift;
+    uint64_t value = is_too_large ? UINT64_MAX : (uint64_t)n << shift;
+    if (value < option->min || value > option->max)
+        return bad(reason, size, "%s is outside %llu to %llu", text,
+                   (unsigned long long)option->min, (unsigned long long)option->max);
+    *field = value;
+    return 0;
+}
+
+static int set_mode(uint64_t *field, const char *text, char *reason, size_t size)
+{
+    size_t len = strspn(text, "01234567");
+    if (len == 0 || len > 4 || text[len] != '\0')
+        return bad(reason, size, "\"%s\" is not an octal mode such as 0660", text);
+    unsigned long mode = strtoul(text, NULL, 8);
+    if (mode > 0777)
+        return bad(reason, size, "\"%s\" has more than permission bits", text);
+    *field = mode;
+    return 0;
+}
+
+static int set_choice(uint64_t *field, const char *const *choices, const char *text, char *reason,
+                      size_t size)
+{
+    char names[128] = "";
+    for (uint64_t i = 0; choices[i]; i++) {
+        if (strcmp(choices[i], text) == 0) {
+            *field = i;
+            return 0;
+        }
+        size_t at = strlen(names);
+        snprintf(names + at, sizeof names - at, "%s%s", i == 0 ? "" : ", ", choices[i]);
+    }
+    return bad(reason, size, "\"%s\" is not one of: %s", text, names);
+}
+
+static int set_path(char **field, const char *text, char *reason, size_t size)
+{
+    if (*text == '\0')
+        return bad(reason, size, "the path is empty");
+    char *copy = strdup(text);
+    if (!copy)
+        return bad(reason, size, "out of memory");
+    free(*field);
+    *field = copy;
+    return 0;
+}
+
+static int add_address(struct config_addresses *field, enum config_kind kind, const char *text,
+                       char *reason, size_t size)
+{
+    const char *what;
+    if (*text == '\0') {
+        field->n = 0;
+        return 0;
+    }
+    if (field->n == CONFIG_MAX_ADDRESSES)
+        return bad(reason, size, "more than %d addresses", CONFIG_MAX_ADDRESSES);
+    struct address *address = &field->list[field->n];
+    int r = kind == CONFIG_TCP ? address_parse_tcp(text, address, &what)
+                               : address_parse_unix(text, address, &what);
+    if (r != 0)
+        return bad(reason, size, "\"%s\": %s", text, what);
+    field->n++;
+    return 0;
+}
+
+const struct config_option *config_option_find(const char *section, const char *key)
+{
+    for (size_t i = 0; i < n_config_options; i++)
+        if (strcmp(config_options[i].section, section) == 0 &&
+            strcmp(config_options[i].key, key) == 0)
+            return &config_options[i];
+    return NULL;
+}
+
+int config_option_set(struct config *config, const struct config_option *option, const char *text,
+                      char *reason, size_t reason_size)
+{
+    void *field = (char *)config + option->offset;
+    switch (option->kind) {
+    case CONFIG_PATH:
+        return set_path(field, text, reason, reason_size);
+    case CONFIG_TCP:
+    case CONFIG_UNIX:
+        return add_address(field, option->kind, text, reason, reason_size);
+    case CONFIG_NUMBER:
+        return set_number(field, option, text, reason, reason_size);
+    case CONFIG_MODE:
+        return set_mode(field, text, reason, reason_size);
+    case CONFIG_CHOICE:
+        return set_choice(field, option->choices, text, reason, reason_size);
+    }
+    return CONFIG_BAD;
+}

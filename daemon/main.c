@@ -1,0 +1,141 @@
+/*
+ * main: actd's command line.
+ */
+#include "base/log.h"
+#include "build_config.h"
+#include "daemon/config.h"
+#include "daemon/supervisor/supervisor.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define EXIT_USAGE     2
+#define DEFAULT_CONFIG ACTD_SYSCONFDIR "/actd/actd.conf"
+
+static const char help[] =
+    "Usage: actd [OPTION]...\n"
+    "Serve one Arena Compact Tree file (ACTree03) over MessagePack-RPC.\n"
+    "\n"
+    "  -c, --config=FILE       read FILE and FILE.d/*.conf (default: " DEFAULT_CONFIG ",\n"
+    "                          if it exists)\n"
+    "  -s, --set=SECTION.KEY=VALUE\n"
+    "                          set one option, after all files; may be repeated\n"
+    "      --check-config      tell whether the configuration is right, and end\n"
+    "      --print-defaults    print every option with its default, and end\n"
+    "  -h, --help              print this, and end\n"
+    "  -V, --version           print the version, and end\n"
+    "\n"
+    "Example:\n"
+    "  actd --set tree.path=cities.act --set listen.unix=/tmp/actd.sock \\\n"
+    "       --set listen.tcp=127.0.0.1:7411\n"
+    "\n"
+    "Signals: TERM and INT answer what is in flight and stop; a second one stops at once.\n"
+    "Exit status: 0 stopped, 1 cannot serve, 2 the command line or the configuration is wrong.\n"
+    "See actd(8), actd.conf(5), actctl(1).\n";
+
+enum { OPTION_CHECK_CONFIG = 256, OPTION_PRINT_DEFAULTS };
+
+static const struct option options[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"set", required_argument, NULL, 's'},
+    {"check-config", no_argument, NULL, OPTION_CHECK_CONFIG},
+    {"print-defaults", no_argument, NULL, OPTION_PRINT_DEFAULTS},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {0},
+};
+
+struct command_line {
+    const char *config_path;  /* NULL: the default */
+    const char **assignments; /* of --set, in order; n of them */
+    int n_assignments;
+    bool is_check;
+};
+
+/* -1: go on; else the exit status. */
+static int parse(int argc, char **argv, struct command_line *command)
+{
+    int c;
+    while ((c = getopt_long(argc, argv, "c:s:hV", options, NULL)) != -1) {
+        switch (c) {
+        case 'c':
+            command->config_path = optarg;
+            break;
+        case 's':
+            command->assignments[command->n_assignments++] = optarg;
+            break;
+        case OPTION_CHECK_CONFIG:
+            command->is_check = true;
+            break;
+        case OPTION_PRINT_DEFAULTS:
+            config_print_defaults(stdout);
+            return EXIT_SUCCESS;
+        case 'h':
+            fputs(help, stdout);
+            return EXIT_SUCCESS;
+        case 'V':
+            puts("actd " ACTD_VERSION);
+            return EXIT_SUCCESS;
+        default:
+            fputs("Try 'actd --help'.\n", stderr);
+            return EXIT_USAGE;
+        }
+    }
+    if (optind == argc)
+        return -1;
+    fprintf(stderr,
+            "actd: unexpected argument \"%s\": the file to serve is set by "
+            "--set tree.path=FILE\n",
+            argv[optind]);
+    return EXIT_USAGE;
+}
+
+static int load_config(const struct command_line *command, struct config *config,
+                       struct config_error *error)
+{
+    const char *path = command->config_path;
+    int r = 0;
+    config_init(config);
+    if (!path && access(DEFAULT_CONFIG, F_OK) == 0)
+        path = DEFAULT_CONFIG;
+    if (path)
+        r = config_read_file(config, path, error);
+    for (int i = 0; r == 0 && i < command->n_assignments; i++)
+        r = config_set(config, command->assignments[i], error);
+    return r == 0 ? config_finish(config, error) : r;
+}
+
+static int run(const struct command_line *command)
+{
+    struct config config;
+    struct config_error error;
+    int status;
+    if (load_config(command, &config, &error) != 0) {
+        fprintf(stderr, "actd: %s\n", error.message);
+        status = EXIT_USAGE;
+    } else if (command->is_check) {
+        puts("actd: the configuration is right");
+        status = EXIT_SUCCESS;
+    } else {
+        log_init((enum log_level)config.log_level);
+        status = supervisor_run(&config);
+    }
+    config_deinit(&config);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct command_line command = {.assignments = calloc((size_t)argc + 1, sizeof(char *))};
+    if (!command.assignments) {
+        fprintf(stderr, "actd: %s\n", strerror(ENOMEM));
+        return EXIT_FAILURE;
+    }
+    int status = parse(argc, argv, &command);
+    if (status < 0)
+        status = run(&command);
+    free(command.assignments);
+    return status;
+}

@@ -1,0 +1,174 @@
+/*
+ * snapshot: see snapshot.h.
+ *
+ * A change in place that harms nobody is the reference's merge: it appends behind the old end and
+ * then replaces the 8 bytes of the root. So a file that still holds our root, or whose chain of
+ * merge trailers leads to it, still holds our tree. An overwrite that keeps magic and root cannot
+ * be told from an unfinished merge.
+ */
+#include "daemon/snapshot.h"
+
+#include "base/fd.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#define TRAILER_BYTES 16
+/* A merge a second for a quarter of an hour between two checks. */
+#define TRAILERS_MAX 1000
+
+static bool is_same_time(struct timespec a, struct timespec b)
+{
+    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+static bool read_at(const struct snapshot *snapshot, void *p, size_t len, uint64_t offset)
+{
+    ssize_t n;
+    do
+        n = pread(snapshot->fd, p, len, (off_t)offset);
+    while (n < 0 && errno == EINTR);
+    return n == (ssize_t)len;
+}
+
+/* Two u64 at offset: header behind the magic, or trailer. */
+static bool read_pair(const struct snapshot *snapshot, uint64_t offset, uint64_t pair[2])
+{
+    uint64_t raw[2];
+    if (!read_at(snapshot, raw, sizeof raw, offset))
+        return false;
+    pair[0] = le64toh(raw[0]);
+    pair[1] = le64toh(raw[1]);
+    return true;
+}
+
+/* Does the chain of merge trailers at the end of a file of this size lead to our root? */
+static bool is_merge_of_ours(const struct snapshot *snapshot, uint64_t size)
+{
+    uint64_t offset = size - TRAILER_BYTES, trailer[2];
+    for (unsigned i = 0; i < TRAILERS_MAX && offset >= snapshot->size_bytes; i++) {
+        if (!read_pair(snapshot, offset, trailer))
+            return false;
+        if (trailer[1] == snapshot->root_offset)
+            return true;
+        if (trailer[0] == 0 || trailer[0] >= offset)
+            return false;
+        offset = trailer[0];
+    }
+    return false;
+}
+
+/* NULL: whatever has happened, our tree is still there. */
+static const char *find_damage(const struct snapshot *snapshot, const struct stat *st)
+{
+    uint64_t size = (uint64_t)st->st_size, header[2];
+    uint64_t magic;
+    memcpy(&magic, "ACTree03", sizeof magic);
+    if (size < snapshot->size_bytes)
+        return "the file was truncated in place";
+    if (!read_pair(snapshot, 0, header))
+        return "the file was changed in place and cannot be read";
+    if (header[0] != le64toh(magic))
+        return "the file was overwritten in place";
+    if (header[1] == snapshot->root_offset)
+        return NULL;
+    if (size > snapshot->size_bytes && is_merge_of_ours(snapshot, size))
+        return NULL;
+    return "the file was overwritten in place";
+}
+
+/* Size, root and time of writing: what a faithful copy keeps and another version changes. */
+static uint64_t identity_of(const struct snapshot *snapshot)
+{
+    uint64_t facts[4] = {htole64(snapshot->size_bytes), htole64(snapshot->root_offset),
+                         htole64((uint64_t)snapshot->mtime.tv_sec),
+                         htole64((uint64_t)snapshot->mtime.tv_nsec)};
+    return XXH3_64bits(facts, sizeof facts);
+}
+
+static int snapshot_fill(struct snapshot *snapshot, const char *path, struct act_error *error)
+{
+    struct stat st;
+    struct act_info info;
+    /* O_NONBLOCK: a FIFO without a writer must not hang the open; act_open_fd then refuses it. */
+    snapshot->fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (snapshot->fd < 0 || fstat(snapshot->fd, &st) < 0) {
+        int saved = errno;
+        snprintf(error->message, sizeof error->message, "%.512s: cannot open: %s", path,
+                 strerror(saved));
+        return -saved;
+    }
+    int r = act_open_fd(snapshot->fd, path, &snapshot->tree, error);
+    if (r != 0)
+        return r;
+    act_info(snapshot->tree, &info);
+    snapshot->device = st.st_dev;
+    snapshot->inode = st.st_ino;
+    snapshot->size_bytes = info.size_bytes;
+    snapshot->root_offset = info.root_offset;
+    /* mtime was taken before the header was read: a write in between shows as a change. */
+    snapshot->mtime = snapshot->seen_mtime = st.st_mtim;
+    snapshot->seen_size_bytes = info.size_bytes;
+    snapshot->identity = identity_of(snapshot);
+    return 0;
+}
+
+int snapshot_open(const char *path, uint64_t number, struct snapshot **ret, struct act_error *error)
+{
+    struct snapshot *snapshot = malloc(sizeof *snapshot);
+    char *copy = strdup(path);
+    if (!snapshot || !copy) {
+        free(snapshot);
+        free(copy);
+        snprintf(error->message, sizeof error->message, "%.512s: out of memory", path);
+        return -ENOMEM;
+    }
+    *snapshot = (struct snapshot){.fd = -1, .path = copy, .refs = 1, .number = number};
+    int r = snapshot_fill(snapshot, path, error);
+    if (r != 0) {
+        snapshot_unref(snapshot);
+        return r;
+    }
+    *ret = snapshot;
+    return 0;
+}
+
+struct snapshot *snapshot_ref(struct snapshot *snapshot)
+{
+    snapshot->refs++;
+    return snapshot;
+}
+
+void snapshot_unref(struct snapshot *snapshot)
+{
+    if (!snapshot || --snapshot->refs > 0)
+        return;
+    act_close(snapshot->tree);
+    fd_closep(&snapshot->fd);
+    free(snapshot->path);
+    free(snapshot);
+}
+
+bool snapshot_unchanged(struct snapshot *snapshot)
+{
+    struct stat st;
+    if (snapshot->damage)
+        return false;
+    if (fstat(snapshot->fd, &st) < 0) {
+        snapshot->damage = "the file cannot be checked any more";
+        return false;
+    }
+    if ((uint64_t)st.st_size == snapshot->seen_size_bytes &&
+        is_same_time(st.st_mtim, snapshot->seen_mtime))
+        return true;
+    snapshot->damage = find_damage(snapshot, &st);
+    snapshot->seen_size_bytes = (uint64_t)st.st_size;
+    snapshot->seen_mtime = st.st_mtim;
+    return !snapshot->damage;
+}

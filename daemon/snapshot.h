@@ -1,0 +1,49 @@
+/*
+ * snapshot: one generation of the tree: an opened file, what identifies it, and whether somebody
+ * has changed it in place since.
+ *
+ * The tree is searched through a shared mapping, so bytes that another process writes into the same
+ * file appear in the middle of a lookup. After a turn's lookups and before its replies leave,
+ * snapshot_unchanged asks once whether the file is still what was opened; if it is not, the turn's
+ * results are dropped. Files replaced by rename are a different inode and do not matter here.
+ *
+ * Counted: the supervisor and the worker hold one reference each. Single-threaded.
+ */
+#pragma once
+
+#include "act/act.h"
+#include "base/slice.h"
+
+#include <sys/types.h>
+#include <time.h>
+
+struct snapshot {
+    struct act *tree; /* owned */
+    int fd;           /* owned; the inode is watched through it */
+    char *path;       /* owned */
+    unsigned refs;
+
+    uint64_t number;   /* running number, for people */
+    uint64_t identity; /* the same on every host that serves the same file */
+    dev_t device;
+    ino_t inode;
+    uint64_t size_bytes; /* as mapped */
+    uint64_t root_offset;
+    struct timespec mtime; /* at open */
+
+    uint64_t seen_size_bytes; /* at the last check that found the tree unharmed */
+    struct timespec seen_mtime;
+    const char *damage; /* NULL, or why its answers cannot be trusted any more: static text */
+};
+
+/* Opens path as generation number. 0; an outcome of act_open_fd or -errno with error filled in. */
+int snapshot_open(const char *path, uint64_t number, struct snapshot **ret,
+                  struct act_error *error);
+
+struct snapshot *snapshot_ref(struct snapshot *snapshot);
+/* Unmaps and closes with the last reference. NULL is fine. */
+void snapshot_unref(struct snapshot *snapshot);
+
+/* May replies made from this snapshot since the last check leave? One fstat where nothing has
+ * changed. False: snapshot->damage says why, and stays. */
+bool snapshot_unchanged(struct snapshot *snapshot);

@@ -1,0 +1,132 @@
+/*
+ * stats: what the worker counts, what the kernel counts, and the one table of their names.
+ *
+ * Counters live in struct worker_stats, written by the worker alone. stats_collect joins them with
+ * what the kernel tells now; the method stats, /stats and /metrics only print the result.
+ */
+#pragma once
+
+#include "daemon/config.h"
+#include "daemon/methods.h"
+#include "daemon/snapshot.h"
+
+struct method_stats {
+    uint64_t requests; /* dispatched, whatever came of them */
+    uint64_t errors;   /* answered with an error */
+    uint64_t hits;     /* keys that have a value (get, mget, exists), positions that exist (node) */
+    uint64_t misses;
+};
+
+struct worker_stats {
+    uint64_t connections_open;
+    uint64_t connections_accepted;
+    uint64_t connections_timed_out;
+    uint64_t connections_broken; /* closed because of what they sent */
+    uint64_t read_bytes, written_bytes;
+    uint64_t buffer_bytes;
+    uint64_t notifications_ignored, responses_ignored;
+    uint64_t refused_requests; /* answered before a method was found */
+    struct method_stats method[N_METHODS];
+};
+
+/* Written by the warm-up thread, read by the loop. */
+struct warmup_progress {
+    _Atomic int state; /* enum warmup_state */
+    _Atomic uint64_t read_bytes;
+    _Atomic uint64_t total_bytes;
+};
+
+enum warmup_state { WARMUP_OFF, WARMUP_RUNNING, WARMUP_DONE, WARMUP_FAILED };
+
+/* What statistics and info tell about. Owned by the supervisor. */
+struct service {
+    const struct config *config;
+    const struct worker_stats *worker;
+    struct snapshot *snapshot;
+    const struct warmup_progress *warmup;
+    uint64_t started_ms; /* clock_ms */
+    bool is_draining;
+};
+
+/* Why the service is not ready for queries, or NULL if it is. */
+const char *service_unready_reason(const struct service *service);
+/* "off", "running", "done", "failed". */
+const char *warmup_state_name(const struct warmup_progress *warmup);
+
+#define STAT_UNKNOWN UINT64_MAX
+
+enum stat_type { STAT_COUNTER, STAT_GAUGE };
+
+/*
+ * X(group, name, type, Prometheus name, Prometheus labels, help)
+ * Rows of one Prometheus name stand together.
+ */
+#define STATS(X)                                                                                 \
+    X(process, uptime_ms, STAT_GAUGE, "actd_uptime_milliseconds", "", "Time since the start.")   \
+    X(faults, minor, STAT_COUNTER, "actd_page_faults_total", "kind=\"minor\"",                   \
+      "Page faults of the process: minor found the page in memory, major waited for the disk.")  \
+    X(faults, major, STAT_COUNTER, "actd_page_faults_total", "kind=\"major\"", "")               \
+    X(memory, rss_bytes, STAT_GAUGE, "actd_resident_bytes", "kind=\"all\"",                      \
+      "Resident set: file is mostly the mapped tree, anon is the process's own memory.")         \
+    X(memory, rss_file_bytes, STAT_GAUGE, "actd_resident_bytes", "kind=\"file\"", "")            \
+    X(memory, rss_anon_bytes, STAT_GAUGE, "actd_resident_bytes", "kind=\"anon\"", "")            \
+    X(memory, rss_shmem_bytes, STAT_GAUGE, "actd_resident_bytes", "kind=\"shmem\"", "")          \
+    X(memory, buffer_bytes, STAT_GAUGE, "actd_buffer_bytes", "",                                 \
+      "Input and output of all connections waiting in memory.")                                  \
+    X(tree, mapped_bytes, STAT_GAUGE, "actd_tree_mapped_bytes", "",                              \
+      "Size of the mapping: of the file, not of the memory it takes.")                           \
+    X(tree, generation, STAT_GAUGE, "actd_tree_generation", "",                                  \
+      "Running number of the generation that is served.")                                        \
+    X(tree, damaged, STAT_GAUGE, "actd_tree_damaged", "",                                        \
+      "1 if the served file was changed in place and cannot be trusted any more.")               \
+    X(connections, open, STAT_GAUGE, "actd_connections_open", "", "Client connections now.")     \
+    X(connections, accepted, STAT_COUNTER, "actd_connections_accepted_total", "",                \
+      "Client connections since the start.")                                                     \
+    X(connections, timed_out, STAT_COUNTER, "actd_connections_timed_out_total", "",              \
+      "Connections closed by a time limit.")                                                     \
+    X(connections, broken, STAT_COUNTER, "actd_connections_broken_total", "",                    \
+      "Connections closed because what they sent could not be parsed or was too large.")         \
+    X(traffic, read_bytes, STAT_COUNTER, "actd_read_bytes_total", "", "Bytes from clients.")     \
+    X(traffic, written_bytes, STAT_COUNTER, "actd_written_bytes_total", "", "Bytes to clients.") \
+    X(messages, refused, STAT_COUNTER, "actd_requests_refused_total", "",                        \
+      "Requests answered with an error before a method was found.")                              \
+    X(messages, notifications_ignored, STAT_COUNTER, "actd_notifications_ignored_total", "",     \
+      "Notifications; there is none that the server knows.")                                     \
+    X(messages, responses_ignored, STAT_COUNTER, "actd_responses_ignored_total", "",             \
+      "Responses to requests that the server never made.")                                       \
+    X(warmup, read_bytes, STAT_GAUGE, "actd_warmup_read_bytes", "",                              \
+      "How much of the file the warm-up has read.")                                              \
+    X(warmup, total_bytes, STAT_GAUGE, "actd_warmup_total_bytes", "",                            \
+      "How much the warm-up is to read; 0 without one.")
+
+enum stat_id {
+#define X(group, name, type, metric, labels, help) STAT_##group##_##name,
+    STATS(X)
+#undef X
+        N_STATS
+};
+
+struct stat_row {
+    const char *group, *name;
+    enum stat_type type;
+    const char *metric, *labels, *help;
+};
+
+extern const struct stat_row stat_rows[N_STATS];
+extern const char *const method_names[N_METHODS];
+
+/* The columns of struct method_stats, for printing. */
+#define METHOD_STATS(X)                           \
+    X(requests, "Requests by method.")            \
+    X(errors, "Requests answered with an error.") \
+    X(hits, "Keys found.")                        \
+    X(misses, "Keys not found.")
+
+struct stats_report {
+    uint64_t values[N_STATS]; /* STAT_UNKNOWN where the kernel does not tell */
+    struct method_stats method[N_METHODS];
+    const char *warmup_state;
+};
+
+/* Reads /proc and getrusage: tens of microseconds, no allocation. */
+void stats_collect(const struct service *service, struct stats_report *ret);

@@ -1,0 +1,462 @@
+/*
+ * conn: see conn.h.
+ *
+ * The happy path: on_read -> conn_pump (frame, decode, dispatch, ..., check) -> conn_flush, which
+ * nearly always writes everything at once. What the socket does not take is swapped into `sending`
+ * and written in the background (on_written); meanwhile replies collect in `out` up to the
+ * high-water mark, beyond which neither the pump nor the socket is read: back-pressure.
+ *
+ * How it ends. The client closes: what has arrived is answered, then we close. A broken frame or
+ * a request that is too large: the replies before it are written, then our side is shut down, and
+ * what the client still sends is read and dropped for a moment, because closing with unread input
+ * would reset the connection and take the last replies with it. Errors of the socket: at once.
+ */
+#include "daemon/worker/conn.h"
+
+#include "base/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret);
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
+static void on_written(uv_write_t *request, int status);
+static void on_shutdown(uv_shutdown_t *request, int status);
+static void on_closed(uv_handle_t *handle);
+
+/* The least room that reading is started with. */
+#define READ_MIN_BYTES 4096
+
+/* What one step of the pump came to. */
+enum step { STEP_ON, STEP_WAIT, STEP_END };
+
+static uint64_t now_ms(const struct conn *conn)
+{
+    return uv_now(conn->worker->loop);
+}
+
+static size_t unsent_bytes(const struct conn *conn)
+{
+    return buf_len(&conn->out) + buf_len(&conn->sending);
+}
+
+static bool is_below_high_water(const struct conn *conn)
+{
+    return unsent_bytes(conn) < conn->worker->config->limits_high_water_bytes;
+}
+
+static void update_reading(struct conn *conn)
+{
+    bool is_wanted = conn->state == CONN_LINGERING ||
+                     (conn->state == CONN_OPEN && !conn->has_ended && !conn->is_runnable &&
+                      !conn->is_starved && is_below_high_water(conn));
+    if (is_wanted == conn->is_reading)
+        return;
+    conn->is_reading = is_wanted;
+    if (!is_wanted)
+        uv_read_stop(&conn->uv.stream);
+    else if (uv_read_start(&conn->uv.stream, on_alloc, on_read) < 0)
+        conn_close(conn);
+}
+
+/* No more requests are read; what is answered is still written. */
+static void finish(struct conn *conn)
+{
+    if (conn->state == CONN_OPEN)
+        conn->state = CONN_FINISHING;
+    buf_release(&conn->in);
+}
+
+/* All replies are written and nothing more will be asked. */
+static void end(struct conn *conn)
+{
+    if (conn->has_ended || conn->worker->config->limits_linger_timeout_ms == 0) {
+        conn_close(conn);
+        return;
+    }
+    conn->state = CONN_LINGERING;
+    conn->last_ms = now_ms(conn);
+    if (uv_shutdown(&conn->shutdown, &conn->uv.stream, on_shutdown) < 0)
+        conn_close(conn);
+}
+
+/* Nothing has arrived that is not answered: neither here nor in the kernel's queue. */
+static bool is_quiet(const struct conn *conn)
+{
+    uv_os_fd_t fd;
+    int queued = 0;
+    if (buf_len(&conn->in) > 0 || unsent_bytes(conn) > 0)
+        return false;
+    if (uv_fileno(&conn->uv.handle, &fd) < 0 || ioctl(fd, FIONREAD, &queued) < 0)
+        return true;
+    return queued == 0;
+}
+
+static void refuse_broken(struct conn *conn, int outcome)
+{
+    struct worker *worker = conn->worker;
+    if (!worker->dispatch.is_replay) {
+        worker->stats.connections_broken++;
+        log_info("connection %llu: closing: %s", (unsigned long long)conn->id, conn->frame.reason);
+    }
+    if (outcome == FRAME_TOO_LARGE && conn->frame.has_msgid &&
+        dispatch_refuse(&worker->dispatch, conn->frame.msgid, &conn->session, PROTO_TOO_LARGE,
+                        conn->frame.reason, &conn->out) != 0)
+        conn_close(conn);
+}
+
+/* One decoded or undecodable message. 0, or -errno: the connection cannot go on. */
+static int answer(struct conn *conn, int framed, struct slice message, unsigned *ret_cost)
+{
+    struct worker *worker = conn->worker;
+    struct dispatch *dispatch = &worker->dispatch;
+    struct request request;
+    if (framed == FRAME_TOO_DEEP && conn->frame.has_msgid)
+        return dispatch_refuse(dispatch, conn->frame.msgid, &conn->session, PROTO_BAD_REQUEST,
+                               "the message is nested deeper than 8 levels", &conn->out);
+    int r = framed == FRAME_TOO_DEEP ? REQUEST_NOTIFIED
+                                     : request_decode(&worker->decoder, message, &request);
+    switch (r) {
+    case 0:
+        return dispatch_run(dispatch, &request, &conn->session, &conn->out, ret_cost);
+    case REQUEST_BAD:
+        return dispatch_refuse(dispatch, request.msgid, &conn->session, PROTO_BAD_REQUEST,
+                               worker->decoder.reason, &conn->out);
+    case REQUEST_NOTIFIED:
+        worker->stats.notifications_ignored += !dispatch->is_replay;
+        return 0;
+    case REQUEST_REPLIED:
+        worker->stats.responses_ignored += !dispatch->is_replay;
+        return 0;
+    default:
+        return r;
+    }
+}
+
+static enum step pump_step(struct conn *conn, unsigned *ret_cost)
+{
+    struct slice message;
+    int framed = frame_next(&conn->frame, buf_content(&conn->in), &message);
+    if (framed == FRAME_MORE)
+        return STEP_WAIT;
+    if (framed == FRAME_BROKEN || framed == FRAME_TOO_LARGE) {
+        refuse_broken(conn, framed);
+        return STEP_END;
+    }
+    int r = answer(conn, framed, message, ret_cost);
+    if (r != 0) {
+        log_warning("connection %llu: closing: no memory for a reply: %s",
+                    (unsigned long long)conn->id, strerror(-r));
+        conn_close(conn);
+        return STEP_END;
+    }
+    buf_consume(&conn->in, message.len);
+    conn->partial_since_ms = 0;
+    return STEP_ON;
+}
+
+/* The middle of a request's way, in order. */
+static enum step pump_turn(struct conn *conn)
+{
+    uint64_t budget = conn->worker->config->limits_turn_requests;
+    while (buf_len(&conn->in) > 0) {
+        unsigned cost = 1;
+        if (budget == 0 || !is_below_high_water(conn))
+            return STEP_ON;
+        enum step step = pump_step(conn, &cost);
+        if (step != STEP_ON)
+            return step;
+        budget -= cost < budget ? cost : budget;
+    }
+    return STEP_WAIT;
+}
+
+/* Runs a turn; if the file was changed under it, its results are dropped and it runs again: every
+ * request that needs the tree then gets IO_ERROR. */
+static enum step pump_checked(struct conn *conn)
+{
+    struct worker *worker = conn->worker;
+    struct frame frame = conn->frame;
+    size_t in_mark = conn->in.head, out_mark = buf_len(&conn->out);
+    bool was_damaged = worker->snapshot->damage;
+    enum step step = pump_turn(conn);
+    if (was_damaged || conn->state == CONN_CLOSING || snapshot_unchanged(worker->snapshot))
+        return step;
+    log_error("generation %llu: %s: %s; queries are answered with IO_ERROR. Replace files by "
+              "rename, and restart actd",
+              (unsigned long long)worker->snapshot->number, worker->snapshot->path,
+              worker->snapshot->damage);
+    conn->frame = frame;
+    conn->in.head = in_mark;
+    conn->out.tail = conn->out.head + out_mark;
+    worker->dispatch.is_replay = true;
+    step = pump_turn(conn);
+    worker->dispatch.is_replay = false;
+    return step;
+}
+
+static int start_write(struct conn *conn)
+{
+    struct buf empty = conn->sending;
+    assert(!conn->is_writing && buf_len(&empty) == 0);
+    conn->sending = conn->out;
+    conn->out = empty;
+    struct slice content = buf_content(&conn->sending);
+    uv_buf_t buf = {.base = (char *)conn->sending.p + conn->sending.head, .len = content.len};
+    conn->is_writing = true;
+    conn->write_since_ms = now_ms(conn);
+    return uv_write(&conn->write, &conn->uv.stream, &buf, 1, on_written);
+}
+
+static void conn_flush(struct conn *conn)
+{
+    if (conn->is_writing || conn->state == CONN_CLOSING || buf_len(&conn->out) == 0)
+        return;
+    uv_buf_t buf = {.base = (char *)conn->out.p + conn->out.head, .len = buf_len(&conn->out)};
+    /* Not uv_write: even a write that is done at once costs it another turn of the loop. */
+    int n = uv_try_write(&conn->uv.stream, &buf, 1);
+    if (n < 0 && n != UV_EAGAIN) {
+        conn_close(conn);
+        return;
+    }
+    if (n > 0) {
+        conn->worker->stats.written_bytes += (uint64_t)n;
+        conn->last_ms = now_ms(conn);
+        buf_consume(&conn->out, (size_t)n);
+    }
+    if (buf_len(&conn->out) == 0)
+        buf_release(&conn->out);
+    else if (start_write(conn) < 0)
+        conn_close(conn);
+}
+
+/* After each turn: keep what is unfinished, and decide what the connection waits for. */
+static void settle_turn(struct conn *conn, enum step step)
+{
+    bool is_partial = buf_len(&conn->in) > 0 && step == STEP_WAIT;
+    if (buf_len(&conn->in) == 0)
+        buf_release(&conn->in);
+    if (!is_partial)
+        conn->partial_since_ms = 0;
+    else if (conn->partial_since_ms == 0)
+        conn->partial_since_ms = now_ms(conn);
+    if (step == STEP_END || (step == STEP_WAIT && conn->has_ended))
+        finish(conn);
+    else if (step == STEP_ON && is_below_high_water(conn))
+        worker_give_turn(conn->worker, conn);
+    else if (conn->worker->is_draining && is_quiet(conn))
+        finish(conn);
+    if (conn->state == CONN_FINISHING && unsent_bytes(conn) == 0)
+        end(conn);
+    if (conn->state != CONN_CLOSING)
+        update_reading(conn);
+}
+
+void conn_pump(struct conn *conn)
+{
+    enum step step = STEP_WAIT;
+    if (conn->state == CONN_OPEN && buf_len(&conn->in) > 0)
+        step = pump_checked(conn);
+    conn_flush(conn);
+    if (conn->state != CONN_CLOSING)
+        settle_turn(conn, step);
+    conn->worker->stats.buffer_bytes = conn->worker->buffers.used_bytes;
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
+{
+    struct conn *conn = handle->data;
+    (void)suggested;
+    *ret = (uv_buf_t){0}; /* on_read then gets UV_ENOBUFS */
+    if (buf_reserve(&conn->in, READ_MIN_BYTES) == 0)
+        *ret = uv_buf_init((char *)conn->in.p + conn->in.tail, (unsigned)buf_free_bytes(&conn->in));
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct conn *conn = stream->data;
+    (void)buf;
+    if (n > 0) {
+        conn->worker->stats.read_bytes += (uint64_t)n;
+        if (conn->state != CONN_OPEN)
+            return; /* not committed: dropped */
+        conn->last_ms = now_ms(conn);
+        buf_commit(&conn->in, (size_t)n);
+        conn_pump(conn);
+    } else if (n == UV_ENOBUFS && conn->state == CONN_OPEN) {
+        conn->is_starved = true;
+        update_reading(conn);
+    } else if (n == UV_EOF && conn->state == CONN_OPEN) {
+        conn->has_ended = true;
+        conn_pump(conn);
+    } else if (n < 0) {
+        conn_close(conn);
+    } else if (buf_len(&conn->in) == 0) {
+        buf_release(&conn->in); /* nothing came after all */
+    }
+}
+
+static void on_written(uv_write_t *request, int status)
+{
+    struct conn *conn = request->handle->data;
+    conn->is_writing = false;
+    if (status == 0)
+        conn->worker->stats.written_bytes += buf_len(&conn->sending);
+    buf_release(&conn->sending);
+    conn->last_ms = now_ms(conn);
+    if (status < 0)
+        conn_close(conn);
+    else
+        conn_pump(conn);
+}
+
+static void on_shutdown(uv_shutdown_t *request, int status)
+{
+    struct conn *conn = request->handle->data;
+    if (status < 0)
+        conn_close(conn);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct conn *conn = handle->data;
+    struct worker *worker = conn->worker;
+    buf_release(&conn->in);
+    buf_release(&conn->out);
+    buf_release(&conn->sending);
+    free(conn);
+    worker->stats.connections_open--;
+    worker->stats.buffer_bytes = worker->buffers.used_bytes;
+    worker->on_conn_closed(worker->context);
+}
+
+static void link_conn(struct worker *worker, struct conn *conn)
+{
+    static uint64_t last_id;
+    conn->id = ++last_id;
+    conn->next = worker->conns;
+    if (worker->conns)
+        worker->conns->previous = conn;
+    worker->conns = conn;
+    worker->stats.connections_open++;
+    worker->stats.connections_accepted++;
+}
+
+static void unlink_conn(struct conn *conn)
+{
+    struct worker *worker = conn->worker;
+    if (conn->next)
+        conn->next->previous = conn->previous;
+    if (conn->previous)
+        conn->previous->next = conn->next;
+    else
+        worker->conns = conn->next;
+    if (!conn->is_runnable)
+        return;
+    struct conn **at = &worker->runnable;
+    while (*at != conn)
+        at = &(*at)->next_runnable;
+    *at = conn->next_runnable;
+}
+
+/* The handle that fits the socket. */
+static int open_handle(struct worker *worker, struct conn *conn, int fd)
+{
+    int domain = 0, on = 1, r;
+    socklen_t len = sizeof domain;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0)
+        return -errno;
+    if (domain == AF_UNIX) {
+        if ((r = uv_pipe_init(worker->loop, &conn->uv.pipe, 0)) < 0)
+            return r;
+        return uv_pipe_open(&conn->uv.pipe, fd);
+    }
+    /* A reply must not wait for more; a peer that is gone must be noticed some day. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    if ((r = uv_tcp_init(worker->loop, &conn->uv.tcp)) < 0)
+        return r;
+    return uv_tcp_open(&conn->uv.tcp, fd);
+}
+
+int conn_open(struct worker *worker, int fd)
+{
+    struct conn *conn = calloc(1, sizeof *conn);
+    if (!conn) {
+        close(fd);
+        return -ENOMEM;
+    }
+    conn->worker = worker;
+    conn->last_ms = uv_now(worker->loop);
+    buf_init(&conn->in, &worker->buffers);
+    buf_init(&conn->out, &worker->buffers);
+    buf_init(&conn->sending, &worker->buffers);
+    frame_init(&conn->frame, worker->config->limits_max_request_bytes);
+    int r = open_handle(worker, conn, fd);
+    if (r < 0) {
+        /* The handle, if there is one, does not own fd: uv_*_open failed. */
+        close(fd);
+        if (conn->uv.handle.loop == NULL) {
+            free(conn);
+            return r;
+        }
+    }
+    link_conn(worker, conn);
+    conn->uv.handle.data = conn;
+    if (r < 0)
+        conn_close(conn);
+    else
+        update_reading(conn);
+    return r;
+}
+
+void conn_drain(struct conn *conn)
+{
+    if (conn->state == CONN_OPEN)
+        conn_pump(conn);
+}
+
+void conn_close(struct conn *conn)
+{
+    if (conn->state == CONN_CLOSING)
+        return;
+    conn->state = CONN_CLOSING;
+    unlink_conn(conn);
+    uv_close(&conn->uv.handle, on_closed);
+}
+
+/* Which time limit is over, or NULL. */
+static const char *overdue(const struct conn *conn, uint64_t now)
+{
+    const struct config *config = conn->worker->config;
+    if (conn->state == CONN_LINGERING)
+        return now - conn->last_ms >= config->limits_linger_timeout_ms ? "linger_timeout_ms" : NULL;
+    if (conn->is_writing)
+        return now - conn->write_since_ms >= config->limits_write_timeout_ms ? "write_timeout_ms"
+                                                                             : NULL;
+    if (conn->partial_since_ms != 0)
+        return now - conn->partial_since_ms >= config->limits_frame_timeout_ms ? "frame_timeout_ms"
+                                                                               : NULL;
+    if (config->limits_idle_timeout_ms > 0 && now - conn->last_ms >= config->limits_idle_timeout_ms)
+        return "idle_timeout_ms";
+    return NULL;
+}
+
+void conn_sweep(struct conn *conn, uint64_t now)
+{
+    const char *limit = overdue(conn, now);
+    if (limit) {
+        log_debug("connection %llu: closing: limits.%s is over", (unsigned long long)conn->id,
+                  limit);
+        conn->worker->stats.connections_timed_out += conn->state != CONN_LINGERING;
+        conn_close(conn);
+    } else if (conn->is_starved) {
+        conn->is_starved = false;
+        update_reading(conn);
+    }
+}

@@ -1,0 +1,61 @@
+/*
+ * conn: one client connection, from its socket to its last reply.
+ */
+#pragma once
+
+#include "daemon/worker/worker.h"
+#include "proto/frame.h"
+
+enum conn_state {
+    CONN_OPEN,
+    CONN_FINISHING, /* reads no more requests; ends when all replies are written */
+    CONN_LINGERING, /* our side is shut down; waits for the client to close */
+    CONN_CLOSING,   /* uv_close was called */
+};
+
+struct conn {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    } uv;
+    uv_write_t write;
+    uv_shutdown_t shutdown;
+    struct worker *worker; /* borrowed */
+    struct conn *next, *previous;
+    struct conn *next_runnable;
+    uint64_t id; /* for the log */
+
+    enum conn_state state;
+    bool is_reading;
+    bool is_writing;  /* one write is in flight: its bytes are in `sending` */
+    bool is_runnable; /* is in worker->runnable */
+    bool is_starved;  /* reading waits for the buffer pool */
+    bool has_ended;   /* the client has sent its last byte */
+
+    struct frame frame;
+    struct session session;
+    struct buf in;      /* received, not yet answered */
+    struct buf out;     /* replies; swaps with sending */
+    struct buf sending; /* owned by the write in flight */
+
+    uint64_t partial_since_ms; /* when the request at in's head began to arrive; 0: none */
+    uint64_t write_since_ms;   /* when the write in flight was started */
+    uint64_t last_ms;          /* last byte either way, or the state's change */
+};
+
+/* Takes over fd. 0 or -errno (fd is then closed). */
+int conn_open(struct worker *worker, int fd);
+
+/* Answers requests until the input, the turn or the room for replies is used up; then writes. */
+void conn_pump(struct conn *conn);
+
+/* Ends the connection once what has arrived is answered. */
+void conn_drain(struct conn *conn);
+
+/* Closes at once, whatever is pending. Idempotent. */
+void conn_close(struct conn *conn);
+
+/* Closes a connection whose time is over; lets one that was starved of buffers read again. */
+void conn_sweep(struct conn *conn, uint64_t now_ms);

@@ -1,0 +1,54 @@
+/*
+ * worker: the role that serves clients: its connections, its buffers, the generation it answers
+ * from, and the time limits of all connections.
+ *
+ * It is handed connected sockets and a snapshot; it never opens a path, listens, or talks to
+ * systemd. One thread, one loop.
+ */
+#pragma once
+
+#include "daemon/worker/dispatch.h"
+
+#include <uv.h>
+
+struct conn;
+
+struct worker {
+    uv_loop_t *loop;             /* borrowed */
+    const struct config *config; /* borrowed */
+    struct snapshot *snapshot;   /* one reference */
+    struct worker_stats stats;
+    struct buf_pool buffers;
+    struct request_decoder decoder;
+    struct dispatch dispatch;
+    struct conn *conns;    /* all open connections, *owned* */
+    struct conn *runnable; /* those with requests left over from their last turn */
+    uv_idle_t turns;       /* active while runnable is not empty */
+    uv_timer_t sweep;      /* active while there are connections: time limits, starved readers */
+    bool is_draining;
+
+    void (*on_conn_closed)(void *context); /* there is room for another; after the last one too */
+    void *context;                         /* borrowed: the owner's */
+};
+
+/* Takes a reference of snapshot. 0 or -errno. */
+int worker_init(struct worker *worker, uv_loop_t *loop, const struct config *config,
+                struct snapshot *snapshot, const struct service *service);
+
+/* Takes over a connected, non-blocking socket (closed on failure). 0 or -errno. */
+int worker_adopt(struct worker *worker, int fd);
+
+/* The connection has requests left over: it is pumped once the others have had their turn. */
+void worker_give_turn(struct worker *worker, struct conn *conn);
+
+/* Answers what has arrived and ends every connection as soon as it is quiet. */
+void worker_drain(struct worker *worker);
+/* From now on what still arrives is answered with DRAINING. */
+void worker_refuse(struct worker *worker);
+/* Ends all connections at once. */
+void worker_close_all(struct worker *worker);
+
+/* Closes the worker's own handles; all connections must be gone. The memory is free to go once the
+ * loop has run their close callbacks. */
+void worker_close(struct worker *worker);
+void worker_deinit(struct worker *worker);
