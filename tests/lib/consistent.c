@@ -1,0 +1,98 @@
+/*
+ * consistent: see consistent.h.
+ */
+#include "consistent.h"
+
+#define DEPTH_MAX 256
+
+static bool has_child(const struct act_node *node, uint8_t byte)
+{
+    return node->children[byte >> 6] >> (byte & 63) & 1;
+}
+
+static const char *check_fault(const struct act *tree, int r, const struct act_fault *fault)
+{
+    struct act_info info;
+    act_info(tree, &info);
+    if (r != ACT_CORRUPT)
+        return fault->reason ? "a fault is told without ACT_CORRUPT" : NULL;
+    if (!fault->reason)
+        return "ACT_CORRUPT without a reason";
+    return fault->offset > info.size_bytes ? "a fault outside the file" : NULL;
+}
+
+/* get: what act_get said. The one way in which node may differ: the position is found and has a
+ * value, but its children cannot be read. */
+static const char *check_node(int get, uint64_t value, int r, const struct act_node *node)
+{
+    switch (get) {
+    case ACT_OK:
+        if (r == ACT_CORRUPT)
+            return NULL;
+        return r == 0 && node->has_value && node->value == value
+                   ? NULL
+                   : "get has a value, node has another or none";
+    case ACT_MISS:
+        return r == ACT_MISS || (r == 0 && !node->has_value) ? NULL
+                                                             : "get misses, node has a value";
+    case ACT_CORRUPT:
+        return r == ACT_CORRUPT ? NULL : "get is corrupt, node is not";
+    default:
+        return "get ends in something else than an answer, a miss or corrupt";
+    }
+}
+
+const char *consistent_at(const struct act *tree, struct slice key)
+{
+    uint64_t value = 0;
+    struct act_node node, parent;
+    struct act_fault of_get = {0}, of_exists = {0}, of_node = {0};
+    const char *wrong;
+    int get = act_get(tree, key.p, key.len, &value, &of_get);
+    if (act_exists(tree, key.p, key.len, &of_exists) != get)
+        return "exists and get differ";
+    int r = act_node(tree, key.p, key.len, &node, &of_node);
+    if ((wrong = check_node(get, value, r, &node)) != NULL ||
+        (wrong = check_fault(tree, get, &of_get)) != NULL ||
+        (wrong = check_fault(tree, get, &of_exists)) != NULL ||
+        (wrong = check_fault(tree, r, &of_node)) != NULL)
+        return wrong;
+    if (r != 0 || key.len == 0)
+        return NULL;
+    if (act_node(tree, key.p, key.len - 1, &parent, NULL) != 0)
+        return "a position exists, the one before it does not";
+    return has_child(&parent, key.p[key.len - 1]) ? NULL : "the position before does not lead here";
+}
+
+struct exploration {
+    const struct act *tree;
+    size_t positions_left;
+    size_t max_depth;
+    uint8_t key[DEPTH_MAX];
+};
+
+static const char *explore(struct exploration *x, size_t depth)
+{
+    struct act_node node, child;
+    const char *wrong = consistent_at(x->tree, slice_of(x->key, depth));
+    if (wrong || act_node(x->tree, x->key, depth, &node, NULL) != 0 || depth == x->max_depth)
+        return wrong;
+    for (unsigned b = 0; b < 256 && !wrong && x->positions_left > 0; b++) {
+        x->key[depth] = (uint8_t)b;
+        int r = act_node(x->tree, x->key, depth + 1, &child, NULL);
+        if ((r == ACT_MISS) == has_child(&node, (uint8_t)b))
+            return "a child is told that is not there, or the other way round";
+        x->positions_left--;
+        if (r != ACT_MISS)
+            wrong = explore(x, depth + 1);
+    }
+    return wrong;
+}
+
+const char *consistent_below_root(const struct act *tree, size_t max_positions, size_t max_depth)
+{
+    struct exploration x = {.tree = tree,
+                            .positions_left = max_positions,
+                            .max_depth = max_depth < DEPTH_MAX ? max_depth : DEPTH_MAX};
+    return explore(&x, 0);
+}
