@@ -59,6 +59,22 @@ static const char *kind_of_file(mode_t mode)
     }
 }
 
+static int refuse_kind(struct act_error *error, const char *name, mode_t mode)
+{
+    return refuse(error, name, ACT_NOT_REGULAR, "not a regular file but %s", kind_of_file(mode));
+}
+
+/* A socket is refused by open itself (ENXIO, which tells nobody what is wrong). */
+static int refuse_open(struct act_error *error, const char *path)
+{
+    struct stat st;
+    int saved = errno;
+    if (saved == ENXIO && stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return refuse_kind(error, path, st.st_mode);
+    errno = saved;
+    return refuse_errno(error, path, "cannot open");
+}
+
 /* Section 1 and the first rows of section 10. header: HEADER_BYTES readable bytes. */
 static int header_check(const uint8_t *header, uint64_t size, const char *name, uint64_t *ret_root,
                         struct act_error *error)
@@ -123,8 +139,7 @@ int act_open_fd(int fd, const char *name, struct act **ret_tree, struct act_erro
     if (fstat(fd, &st) < 0)
         return refuse_errno(ret_error, name, "cannot stat");
     if (!S_ISREG(st.st_mode))
-        return refuse(ret_error, name, ACT_NOT_REGULAR, "not a regular file but %s",
-                      kind_of_file(st.st_mode));
+        return refuse_kind(ret_error, name, st.st_mode);
     uint64_t size = (uint64_t)st.st_size;
     int r = size_check(size, name, ret_error);
     if (r != 0)
@@ -151,7 +166,7 @@ int act_open_path(const char *path, struct act **ret_tree, struct act_error *ret
     /* O_NONBLOCK: a FIFO without a writer must not hang the open. */
     with_close int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0)
-        return refuse_errno(ret_error, path, "cannot open");
+        return refuse_open(ret_error, path);
     return act_open_fd(fd, path, ret_tree, ret_error);
 }
 
