@@ -1,0 +1,249 @@
+/*
+ * actc/actc.h: ask a running actd.
+ *
+ * A blocking client: one connection over a Unix or TCP socket, MessagePack-RPC on it. Calls may be
+ * pipelined: send as many as you like, then wait for each; the server may answer them in any
+ * order. What the methods take and give is the protocol's specification, docs/PROTOCOL.md.
+ *
+ *     struct actc *client;
+ *     struct actc_error error;
+ *     uint64_t value;
+ *     if (actc_connect("unix:/run/actd/actd.sock", NULL, &client, &error) != 0)
+ *         errx(1, "%s", error.message);
+ *     if (actc_get(client, "paris", 5, &value, &error) == 0)
+ *         printf("%" PRIu64 "\n", value);
+ *     actc_close(client);
+ *
+ * Results. Every function returns 0 when it did what it says, a positive outcome that is named
+ * here (ACTC_MISS, ACTC_TIMEOUT, ...), or -errno for what the system refused (-ENOMEM). Where a
+ * function takes ret_error, it is filled on every result but 0 and ACTC_MISS, and may be NULL.
+ * Other out-parameters are named ret_* and stay untouched on failure.
+ *
+ * What fails what. An error reply, a deadline and a reply that cannot be understood fail their call
+ * only; the connection goes on. When the connection is lost, or the server sends bytes that are no
+ * MessagePack-RPC message or a message that is too large, every call without an answer fails with
+ * ACTC_LOST, and so does every later one: close the client and connect again. Nothing is ever sent
+ * twice.
+ *
+ * Safety. No byte of the server is trusted: every message is held against max_reply_bytes, its
+ * nesting and its counts before anything is allocated for it. Decoding a reply then takes at most
+ * 24 bytes of memory for each of its bytes (sizeof(msgpack_object), for a list of nothing but nil).
+ *
+ * Threads. One thread at a time uses a client and the replies it gave; different clients are
+ * independent. No function raises SIGPIPE, installs a signal handler or starts a thread.
+ */
+#ifndef ACTC_ACTC_H
+#define ACTC_ACTC_H
+
+#include <msgpack.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#    define ACTC_PUBLIC __attribute__((visibility("default")))
+#else
+#    define ACTC_PUBLIC
+#endif
+
+/* Outcomes. Stable numbers: they may be stored and logged. */
+enum actc_outcome {
+    ACTC_OK = 0,
+    ACTC_MISS = 1,        /* the key has no value, or the position does not exist */
+    ACTC_ERROR = 2,       /* the server answered with an error: actc_error.number and .text */
+    ACTC_TIMEOUT = 3,     /* the deadline passed; the call's reply, if it still comes, is dropped */
+    ACTC_LOST = 4,        /* the connection is gone, and all its open calls with it */
+    ACTC_FULL = 5,        /* max_calls calls are open: wait for some of them first */
+    ACTC_DROPPED = 6,     /* the reply came while max_kept_bytes of others had not been taken */
+    ACTC_BAD_REPLY = 7,   /* the reply is not what the method promises */
+    ACTC_BAD_ADDRESS = 8, /* connect: not an address, or its host is not known */
+};
+
+/* A connection. */
+struct actc;
+
+/* A reply: a decoded result and the memory behind it. */
+struct actc_reply;
+
+/* Zero stands for the default, also field by field. */
+struct actc_options {
+    uint32_t connect_timeout_ms; /* default 10,000 */
+    uint32_t call_timeout_ms;    /* of a call, from actc_send on; default 10,000 */
+    uint32_t max_calls;          /* open at a time; default 65,536, at most 2^30 */
+    size_t max_reply_bytes;      /* of one message from the server; default 64 MiB */
+    size_t max_kept_bytes;       /* of replies that nobody took yet; default 128 MiB */
+};
+
+/* Why something failed. */
+struct actc_error {
+    uint32_t number;    /* ACTC_ERROR: the server's error number; 0 if it gave none */
+    char text[512];     /* ACTC_ERROR: the server's text, "NAME: text"; else empty */
+    char message[1024]; /* one line for people: the server's address, the reason, the remedy */
+};
+
+/* A key: len bytes at p, borrowed for the call. p may be NULL when len is 0: the empty key. */
+struct actc_bytes {
+    const void *p;
+    size_t len; /* bytes */
+};
+
+/* What a key holds. */
+struct actc_value {
+    int outcome;           /* 0: value; ACTC_MISS; ACTC_ERROR: this key could not be looked up */
+    uint32_t error_number; /* ACTC_ERROR: the server's error number, 0 if it gave none */
+    uint64_t value;        /* valid if outcome is 0 */
+};
+
+/* A position in the trie. */
+struct actc_node {
+    bool has_value;
+    uint64_t value;       /* valid if has_value */
+    uint64_t children[4]; /* set of the bytes that lead on: byte b is bit b % 64 of word b / 64 */
+};
+
+/* What came without being asked for, since connect. All of it was ignored. */
+struct actc_counters {
+    uint64_t n_late;          /* replies to calls that had timed out or were forgotten */
+    uint64_t n_unknown;       /* replies to calls that were never sent */
+    uint64_t n_notifications; /* notifications, and requests: nobody here serves them */
+};
+
+/*
+ * Connects to address: `unix:PATH` or `tcp:HOST:PORT` (IPv6 as `tcp:[ADDRESS]:PORT`). A host name
+ * is looked up first, which the deadline does not cover; the resolver's first address is taken.
+ *
+ * options     NULL: all defaults. Copied.
+ * ret_client  owned by the caller: actc_close.
+ *
+ * 0; ACTC_BAD_ADDRESS; ACTC_TIMEOUT: not connected within connect_timeout_ms; -EINVAL: max_calls
+ * above 2^30; or -errno (-ENOENT and -ECONNREFUSED: no server there, -EACCES, -ENOMEM).
+ */
+ACTC_PUBLIC int actc_connect(const char *address, const struct actc_options *options,
+                             struct actc **ret_client, struct actc_error *ret_error);
+
+/* Closes the connection and forgets its open calls. Replies that were taken stay valid. NULL is
+ * fine. */
+ACTC_PUBLIC void actc_close(struct actc *client);
+
+/* The address that the client was connected to, as it was given. Lives as long as the client. */
+ACTC_PUBLIC const char *actc_address(const struct actc *client);
+
+/* The deadline of calls sent from now on, milliseconds; 0: the default. */
+ACTC_PUBLIC void actc_set_call_timeout(struct actc *client, uint32_t timeout_ms);
+
+/* What was ignored so far. */
+ACTC_PUBLIC void actc_counters(const struct actc *client, struct actc_counters *ret_counters);
+
+/*
+ * Sends a call and does not wait for its reply. The call's deadline begins here.
+ *
+ * Small calls gather: they leave once 16 KiB are together, and at the latest at actc_flush or
+ * actc_wait. While the socket takes no more this blocks, until the call's deadline, and reads
+ * replies to earlier calls meanwhile: a server that reads no further until its replies are taken
+ * does not get stuck with us.
+ *
+ * method      NUL-terminated.
+ * params      params_len bytes: one MessagePack array, packed by the caller (msgpack_packer on a
+ *             msgpack_sbuffer). Copied, not checked. NULL: the empty array.
+ * ret_call    the call's id, never 0, to be given to actc_wait or actc_forget exactly once.
+ *
+ * 0, ACTC_TIMEOUT (nothing to wait for; the server may see the call all the same), ACTC_LOST,
+ * ACTC_FULL, -EMSGSIZE or -ENOMEM.
+ */
+ACTC_PUBLIC int actc_send(struct actc *client, const char *method, const void *params,
+                          size_t params_len, uint32_t *ret_call, struct actc_error *ret_error);
+
+/* actc_send for a method whose only parameter is a key (key_len bytes at key; sent as bin). A key
+ * of 4 GiB or more: -EMSGSIZE. */
+ACTC_PUBLIC int actc_send_key(struct actc *client, const char *method, const void *key,
+                              size_t key_len, uint32_t *ret_call, struct actc_error *ret_error);
+
+/* actc_send for a method whose only parameter is a list of n_keys keys. actd answers lists of more
+ * than 10,000 keys with TOO_LARGE. */
+ACTC_PUBLIC int actc_send_keys(struct actc *client, const char *method,
+                               const struct actc_bytes *keys, size_t n_keys, uint32_t *ret_call,
+                               struct actc_error *ret_error);
+
+/*
+ * Sends what actc_send gathered. Needed only if the next actc_wait is far away. Blocks as actc_send
+ * does, at most call_timeout_ms. 0, ACTC_TIMEOUT (the rest leaves later), ACTC_LOST, or -ENOMEM.
+ */
+ACTC_PUBLIC int actc_flush(struct actc *client, struct actc_error *ret_error);
+
+/*
+ * Waits for the reply to call, until that call's deadline. Replies to other calls that come
+ * meanwhile are kept for their own actc_wait. A reply that has arrived is given even when its
+ * deadline has passed or the connection is lost since. Whatever the result, the call is over.
+ *
+ * ret_reply   owned by the caller: actc_reply_free. It may outlive the client. NULL: dropped.
+ *
+ * 0, ACTC_ERROR, ACTC_TIMEOUT, ACTC_LOST, ACTC_DROPPED, ACTC_BAD_REPLY (not a response, or nested
+ * deeper than 8 levels), -EINVAL (there is no such call) or -ENOMEM.
+ */
+ACTC_PUBLIC int actc_wait(struct actc *client, uint32_t call, struct actc_reply **ret_reply,
+                          struct actc_error *ret_error);
+
+/* Gives up a call: its reply, come or coming, is dropped. An id that is not open is ignored. */
+ACTC_PUBLIC void actc_forget(struct actc *client, uint32_t call);
+
+/* actc_send and actc_wait in one. Results of both. */
+ACTC_PUBLIC int actc_call(struct actc *client, const char *method, const void *params,
+                          size_t params_len, struct actc_reply **ret_reply,
+                          struct actc_error *ret_error);
+
+/* The reply's result. It and everything it points to live until actc_reply_free. */
+ACTC_PUBLIC const msgpack_object *actc_reply_result(const struct actc_reply *reply);
+
+/* Frees a reply. NULL is fine. */
+ACTC_PUBLIC void actc_reply_free(struct actc_reply *reply);
+
+/*
+ * The methods, one call each: sent and waited for, with the deadline call_timeout_ms. Besides what
+ * each names they may end as actc_send and actc_wait do.
+ */
+
+/* Does the server answer? 0: yes. */
+ACTC_PUBLIC int actc_ping(struct actc *client, struct actc_error *ret_error);
+
+/* The value of key. 0, or ACTC_MISS: it has none. ret_value may be NULL. */
+ACTC_PUBLIC int actc_get(struct actc *client, const void *key, size_t key_len, uint64_t *ret_value,
+                         struct actc_error *ret_error);
+
+/* Has key a value? 0 (yes) or ACTC_MISS (no). */
+ACTC_PUBLIC int actc_exists(struct actc *client, const void *key, size_t key_len,
+                            struct actc_error *ret_error);
+
+/* The position that key leads to: it exists if key is a prefix of a stored key, and may or may not
+ * have a value. 0, or ACTC_MISS: no such position. */
+ACTC_PUBLIC int actc_node(struct actc *client, const void *key, size_t key_len,
+                          struct actc_node *ret_node, struct actc_error *ret_error);
+
+/*
+ * The values of n_keys keys, any number of them: asked for in lists of 512 keys, pipelined, each
+ * list with a deadline of its own. The lists may be answered from different generations of the
+ * tree.
+ *
+ * ret_values  n_keys of them, in the order of keys. Unlike elsewhere, a failure leaves some of them
+ *             set.
+ *
+ * 0: each key's own outcome is in its value.
+ */
+ACTC_PUBLIC int actc_mget(struct actc *client, const struct actc_bytes *keys, size_t n_keys,
+                          struct actc_value *ret_values, struct actc_error *ret_error);
+
+/* One list of actc_mget, in two halves, for who pipelines on his own: n_keys keys (as
+ * actc_send_keys), and later the values of as many. Results as actc_send_keys and actc_wait. */
+ACTC_PUBLIC int actc_send_mget(struct actc *client, const struct actc_bytes *keys, size_t n_keys,
+                               uint32_t *ret_call, struct actc_error *ret_error);
+ACTC_PUBLIC int actc_wait_mget(struct actc *client, uint32_t call, size_t n_keys,
+                               struct actc_value *ret_values, struct actc_error *ret_error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,18 @@
+/*
+ * reply: a response's bytes, decoded.
+ */
+#pragma once
+
+#include "actc/actc.h"
+#include "base/slice.h"
+
+/* bytes: one message of len bytes that frame_next let through, from malloc; taken on success only.
+ * 0, ACTC_BAD_REPLY (not [1, msgid, error, result]) or -ENOMEM. */
+int actc_reply_new(uint8_t *bytes, size_t len, struct actc_reply **ret_reply);
+
+/* Is the reply an error? Then number and text (size bytes, cut to fit) say which. */
+bool actc_reply_is_error(const struct actc_reply *reply, uint32_t *ret_number, char *ret_text,
+                         size_t size);
+
+/* The number of an error, as actc_error.number, and its text. Borrowed from error. */
+uint32_t actc_error_number(const msgpack_object *error, struct slice *ret_text);
