@@ -1,0 +1,62 @@
+/*
+ * actctl: what the commands share: the options, the session with the server, and errors.
+ *
+ * A command is one function, named in the table in main.c; it parses its arguments, opens the
+ * session, asks, prints, and returns the exit status. One file a family of commands.
+ */
+#pragma once
+
+#include "actc/actc.h"
+#include "base/slice.h"
+
+/* Exit status. */
+enum status {
+    STATUS_FOUND = 0,
+    STATUS_NOT_FOUND = 1, /* a key that was asked for is not there */
+    STATUS_USAGE = 2,     /* the command line or the input makes no sense */
+    STATUS_FAILED = 3,    /* no connection, an error of the server, or no room for the output */
+};
+
+struct actctl {
+    const char *address; /* of the server, borrowed */
+    uint32_t timeout_ms; /* 0: the library's default */
+    bool is_json;
+    bool is_hex;         /* keys come and are printed in hex */
+    unsigned text_flags; /* TEXT_UTF8 if the terminal takes it */
+    struct actc *client; /* owned; NULL until session_open */
+};
+
+/* The commands. */
+int command_get(struct actctl *ctl, char **args, size_t n_args);
+int command_mget(struct actctl *ctl, char **args, size_t n_args);
+int command_exists(struct actctl *ctl, char **args, size_t n_args);
+int command_node(struct actctl *ctl, char **args, size_t n_args);
+int command_info(struct actctl *ctl, char **args, size_t n_args);
+int command_stats(struct actctl *ctl, char **args, size_t n_args);
+int command_ping(struct actctl *ctl, char **args, size_t n_args);
+
+/* One argument as a key: its text, or with --hex the bytes it spells (written over the text).
+ * STATUS_FOUND, or STATUS_USAGE after it was told. */
+int session_key(const struct actctl *ctl, char *arg, struct slice *ret_key);
+
+/* Connects. STATUS_FOUND, or STATUS_FAILED after it was told. */
+int session_open(struct actctl *ctl);
+
+/* Tells why a call failed, in one line: about (NULL: nothing; printable), the library's message,
+ * and what can be done. r is the call's result. STATUS_FAILED. */
+int session_fail(const struct actctl *ctl, const char *about, int r,
+                 const struct actc_error *error);
+
+/* The same, about a key. */
+int session_fail_key(const struct actctl *ctl, struct slice key, int r,
+                     const struct actc_error *error);
+
+/* The same, where the server gave a number for the key alone. */
+int session_fail_number(const struct actctl *ctl, struct slice key, uint32_t number);
+
+/* Tells "actctl: KEY: not found". STATUS_NOT_FOUND. */
+int session_miss(const struct actctl *ctl, struct slice key);
+
+/* Tells "actctl: " and the line. Result: status, for `return session_error(...)`. */
+__attribute__((format(printf, 3, 4))) int session_error(const struct actctl *ctl, int status,
+                                                        const char *format, ...);

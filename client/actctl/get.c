@@ -1,0 +1,119 @@
+/*
+ * get, exists: questions about the keys on the command line.
+ *
+ * get asks for each key by a call of its own, many on their way at a time, so that an error names
+ * its key and leaves the others their answers.
+ */
+#include "client/actctl/output.h"
+
+#include <stdlib.h>
+
+/* Calls on their way at a time. */
+#define WINDOW 256
+
+struct get {
+    struct actctl *ctl;
+    struct slice *keys; /* owned */
+    size_t n_keys;
+    uint32_t calls[WINDOW];
+};
+
+static void print_value(const struct get *get, struct slice key, const msgpack_object *value)
+{
+    const struct actctl *ctl = get->ctl;
+    if (ctl->is_json) {
+        struct json_object *json = output_json_entry(ctl, key);
+        json_object_object_add(json, "value", output_json_value(value));
+        output_json(json);
+        return;
+    }
+    if (get->n_keys > 1) {
+        output_key(ctl, stdout, key);
+        putchar('\t');
+    }
+    output_value(ctl, stdout, value);
+    putchar('\n');
+}
+
+/* The status of one key. */
+static int take(struct get *get, size_t i, bool *ret_is_lost)
+{
+    struct actctl *ctl = get->ctl;
+    struct actc_reply *reply;
+    struct actc_error error;
+    int status = STATUS_FOUND;
+    int r = actc_wait(ctl->client, get->calls[i % WINDOW], &reply, &error);
+    *ret_is_lost = r == ACTC_LOST;
+    if (r != 0)
+        return session_fail_key(ctl, get->keys[i], r, &error);
+    const msgpack_object *value = actc_reply_result(reply);
+    if (value->type == MSGPACK_OBJECT_NIL)
+        status = session_miss(ctl, get->keys[i]);
+    if (value->type != MSGPACK_OBJECT_NIL || ctl->is_json)
+        print_value(get, get->keys[i], value);
+    actc_reply_free(reply);
+    return status;
+}
+
+static int get_all(struct get *get)
+{
+    struct actc_error error;
+    bool is_lost = false;
+    int status = STATUS_FOUND, sending = 0;
+    size_t n_keys = get->n_keys, n_sent = 0, n_taken = 0;
+    while (n_taken < n_keys && !is_lost) {
+        if (n_sent < n_keys && n_sent - n_taken < WINDOW) {
+            struct slice key = get->keys[n_sent];
+            sending = actc_send_key(get->ctl->client, "get", key.p, key.len,
+                                    &get->calls[n_sent % WINDOW], &error);
+            n_sent += sending == 0;
+            n_keys = sending == 0 ? n_keys : n_sent; /* those before have their answers */
+        } else {
+            int one = take(get, n_taken++, &is_lost);
+            status = one > status ? one : status;
+        }
+    }
+    if (sending != 0 && !is_lost)
+        return session_fail_key(get->ctl, get->keys[n_sent], sending, &error);
+    return status;
+}
+
+int command_get(struct actctl *ctl, char **args, size_t n_args)
+{
+    struct get get = {.ctl = ctl, .n_keys = n_args};
+    int status = STATUS_FOUND;
+    get.keys = calloc(n_args, sizeof *get.keys);
+    if (!get.keys)
+        return session_error(ctl, STATUS_FAILED, "out of memory");
+    for (size_t i = 0; i < n_args && status == STATUS_FOUND; i++)
+        status = session_key(ctl, args[i], &get.keys[i]);
+    if (status == STATUS_FOUND)
+        status = session_open(ctl);
+    if (status == STATUS_FOUND)
+        status = get_all(&get);
+    free(get.keys);
+    return status;
+}
+
+int command_exists(struct actctl *ctl, char **args, size_t n_args)
+{
+    (void)n_args;
+    struct actc_error error;
+    struct slice key;
+    int status = session_key(ctl, args[0], &key);
+    if (status == STATUS_FOUND)
+        status = session_open(ctl);
+    if (status != STATUS_FOUND)
+        return status;
+    int r = actc_exists(ctl->client, key.p, key.len, &error);
+    if (r != 0 && r != ACTC_MISS)
+        return session_fail_key(ctl, key, r, &error);
+    if (ctl->is_json) {
+        struct json_object *json = output_json_entry(ctl, key);
+        json_object_object_add(json, "exists", output_json_bool(r == 0));
+        output_json(json);
+    } else {
+        puts(r == 0 ? "true" : "false");
+    }
+    return r == 0 ? STATUS_FOUND : STATUS_NOT_FOUND;
+}

@@ -1,0 +1,125 @@
+/*
+ * session: the connection to the server, and what is told when something fails.
+ */
+#include "client/actctl/actctl.h"
+#include "client/actctl/output.h"
+#include "client/actctl/text.h"
+#include "proto/errors.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static const char *server_meaning(uint32_t number)
+{
+    switch (number) {
+#define X(name, number, meaning) \
+    case PROTO_##name:           \
+        return #name ": " meaning;
+        PROTO_ERRORS(X)
+#undef X
+    default:
+        return "the server could not look it up";
+    }
+}
+
+static const char *server_remedy(uint32_t number)
+{
+    switch (number) {
+    case PROTO_UNKNOWN_METHOD:
+        return "is actd older than this actctl?";
+    case PROTO_TOO_LARGE:
+        return "ask for less at a time, or see the limits in actd.conf";
+    case PROTO_CORRUPT:
+        return "replace the file by a good copy (rename it over the old one)";
+    case PROTO_IO_ERROR:
+    case PROTO_UNAVAILABLE:
+        return "actd's log tells what is wrong with its file";
+    case PROTO_BUSY:
+    case PROTO_DRAINING:
+        return "try again";
+    default:
+        return NULL;
+    }
+}
+
+static const char *remedy_of(int r, const struct actc_error *error)
+{
+    if (r == ACTC_TIMEOUT)
+        return "--timeout-ms allows more";
+    return r == ACTC_ERROR ? server_remedy(error->number) : NULL;
+}
+
+static void begin_key(const struct actctl *ctl, struct slice key)
+{
+    fputs(key.len > 0 ? "actctl: " : "actctl: the empty key", stderr);
+    output_key(ctl, stderr, key);
+    fputs(": ", stderr);
+}
+
+int session_key(const struct actctl *ctl, char *arg, struct slice *ret_key)
+{
+    size_t len = strlen(arg);
+    if (ctl->is_hex && text_parse_hex(slice_of(arg, len), (uint8_t *)arg, &len) != 0)
+        return session_error(ctl, STATUS_USAGE,
+                             "%s: not a key in hex: write two hex digits for each byte", arg);
+    *ret_key = slice_of(arg, len);
+    return STATUS_FOUND;
+}
+
+int session_open(struct actctl *ctl)
+{
+    struct actc_error error;
+    struct actc_options options = {.connect_timeout_ms = ctl->timeout_ms,
+                                   .call_timeout_ms = ctl->timeout_ms};
+    int r = actc_connect(ctl->address, &options, &ctl->client, &error);
+    return r == 0 ? STATUS_FOUND : session_fail(ctl, NULL, r, &error);
+}
+
+static int end_fail(const struct actctl *ctl, int r, const struct actc_error *error)
+{
+    const char *remedy = remedy_of(r, error);
+    text_write(stderr, slice_of_str(error->message), ctl->text_flags);
+    fprintf(stderr, "%s%s\n", remedy ? ": " : "", remedy ? remedy : "");
+    return STATUS_FAILED;
+}
+
+int session_fail(const struct actctl *ctl, const char *about, int r, const struct actc_error *error)
+{
+    fprintf(stderr, "actctl: %s%s", about ? about : "", about ? ": " : "");
+    return end_fail(ctl, r, error);
+}
+
+int session_fail_key(const struct actctl *ctl, struct slice key, int r,
+                     const struct actc_error *error)
+{
+    begin_key(ctl, key);
+    return end_fail(ctl, r, error);
+}
+
+int session_fail_number(const struct actctl *ctl, struct slice key, uint32_t number)
+{
+    struct actc_error error = {.number = number};
+    snprintf(error.message, sizeof error.message, "%s: %s", actc_address(ctl->client),
+             server_meaning(number));
+    return session_fail_key(ctl, key, ACTC_ERROR, &error);
+}
+
+int session_miss(const struct actctl *ctl, struct slice key)
+{
+    begin_key(ctl, key);
+    fputs("not found\n", stderr);
+    return STATUS_NOT_FOUND;
+}
+
+int session_error(const struct actctl *ctl, int status, const char *format, ...)
+{
+    char line[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    fputs("actctl: ", stderr);
+    text_write(stderr, slice_of_str(line), ctl->text_flags);
+    putc('\n', stderr);
+    return status;
+}

@@ -1,0 +1,136 @@
+/*
+ * text: see text.h.
+ */
+#include "client/actctl/text.h"
+
+static const char hex_digits[] = "0123456789abcdef";
+
+/* First and last code points that are not to be seen on a terminal, ascending: controls, soft
+ * hyphen, joiners, marks and overrides of direction, line separators, tags, non-characters. */
+static const uint32_t unseen[][2] = {
+    {0x000000, 0x00001f}, {0x00007f, 0x00009f}, {0x0000ad, 0x0000ad}, {0x00061c, 0x00061c},
+    {0x00180e, 0x00180e}, {0x00200b, 0x00200f}, {0x002028, 0x00202e}, {0x002060, 0x00206f},
+    {0x00fdd0, 0x00fdef}, {0x00feff, 0x00feff}, {0x00fff0, 0x00fffb}, {0x00fffe, 0x00ffff},
+    {0x0e0000, 0x10ffff},
+};
+
+static bool is_seen(uint32_t c)
+{
+    for (size_t i = 0; i < sizeof unseen / sizeof *unseen; i++)
+        if (c <= unseen[i][1])
+            return c < unseen[i][0];
+    return false;
+}
+
+/* The character that bytes begin with: its length, 0 if it is not UTF-8. Shortest forms only, no
+ * surrogates, at most U+10FFFF. */
+static size_t utf8_read(struct slice bytes, uint32_t *ret_c)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    uint8_t first = bytes.p[0];
+    size_t len = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    if (len == 0 || first > 0xf4 || len > bytes.len)
+        return 0;
+    uint32_t c = len == 1 ? first : first & (0xffu >> (len + 1));
+    for (size_t i = 1; i < len; i++) {
+        if ((bytes.p[i] & 0xc0) != 0x80)
+            return 0;
+        c = c << 6 | (bytes.p[i] & 0x3f);
+    }
+    if (c < least[len] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+        return 0;
+    *ret_c = c;
+    return len;
+}
+
+static void write_escaped(FILE *file, uint8_t byte)
+{
+    switch (byte) {
+    case '\t':
+        fputs("\\t", file);
+        break;
+    case '\n':
+        fputs("\\n", file);
+        break;
+    case '\r':
+        fputs("\\r", file);
+        break;
+    case '\\':
+        fputs("\\\\", file);
+        break;
+    default:
+        fprintf(file, "\\x%02x", byte);
+    }
+}
+
+/* How many bytes at the start may be written as they are. */
+static size_t plain_len(struct slice bytes, unsigned flags)
+{
+    uint32_t c;
+    uint8_t first = bytes.p[0];
+    if (first == '\\')
+        return flags & TEXT_BACKSLASH ? 0 : 1;
+    if (first < 0x80)
+        return is_seen(first) ? 1 : 0;
+    if (!(flags & TEXT_UTF8))
+        return 0;
+    size_t len = utf8_read(bytes, &c);
+    return len > 0 && is_seen(c) ? len : 0;
+}
+
+static int hex_value(uint8_t digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    if (digit >= 'a' && digit <= 'f')
+        return digit - 'a' + 10;
+    if (digit >= 'A' && digit <= 'F')
+        return digit - 'A' + 10;
+    return -1;
+}
+
+void text_write(FILE *file, struct slice bytes, unsigned flags)
+{
+    for (size_t i = 0; i < bytes.len;) {
+        struct slice rest = slice_of(bytes.p + i, bytes.len - i);
+        size_t len = plain_len(rest, flags);
+        if (len == 0)
+            write_escaped(file, rest.p[0]);
+        else
+            fwrite(rest.p, 1, len, file);
+        i += len > 0 ? len : 1;
+    }
+}
+
+void text_write_hex(FILE *file, struct slice bytes)
+{
+    for (size_t i = 0; i < bytes.len; i++) {
+        putc(hex_digits[bytes.p[i] >> 4], file);
+        putc(hex_digits[bytes.p[i] & 15], file);
+    }
+}
+
+bool text_is_utf8(struct slice bytes)
+{
+    uint32_t c;
+    for (size_t i = 0, len; i < bytes.len; i += len) {
+        len = utf8_read(slice_of(bytes.p + i, bytes.len - i), &c);
+        if (len == 0)
+            return false;
+    }
+    return true;
+}
+
+int text_parse_hex(struct slice hex, uint8_t *bytes, size_t *ret_len)
+{
+    if (hex.len % 2 != 0)
+        return TEXT_BAD;
+    for (size_t i = 0; i < hex.len; i += 2) {
+        int high = hex_value(hex.p[i]), low = hex_value(hex.p[i + 1]);
+        if (high < 0 || low < 0)
+            return TEXT_BAD;
+        bytes[i / 2] = (uint8_t)(high << 4 | low);
+    }
+    *ret_len = hex.len / 2;
+    return 0;
+}
