@@ -53,10 +53,9 @@ static const struct {
     [0x1e] = {TOKEN_MAP, 2, 0},    [0x1f] = {TOKEN_MAP, 4, 0},   /* map 16, 32 */
 };
 
+/* input: at least one byte. ret->len is set, also where the rest of the token is not there yet. */
 static int token_read(struct slice input, struct token *ret)
 {
-    if (input.len == 0)
-        return TOKEN_MORE;
     uint8_t first = input.p[0];
     if (first < 0x80 || first >= 0xe0) { /* fixint */
         *ret = (struct token){TOKEN_FIXED, 1, 0};
@@ -69,11 +68,10 @@ static int token_read(struct slice input, struct token *ret)
     } else {
         uint8_t class = table[first - 0xc0].class, extra = table[first - 0xc0].extra;
         *ret = (struct token){class, (uint64_t)1 + extra, 0};
-        if (class == TOKEN_FIXED || class == TOKEN_INVALID)
-            return 0;
-        if (input.len < (size_t)1 + extra)
+        if (input.len < ret->len)
             return TOKEN_MORE;
-        ret->n = load_be(input.p + 1, extra) + table[first - 0xc0].more;
+        if (class != TOKEN_FIXED && class != TOKEN_INVALID)
+            ret->n = load_be(input.p + 1, extra) + table[first - 0xc0].more;
     }
     return 0;
 }
@@ -127,11 +125,9 @@ static int note_top_element(struct frame *frame, struct slice input, const struc
 static void open_container(struct frame *frame, uint64_t n_elements)
 {
     frame->owed += n_elements;
-    if (n_elements == 0)
-        return;
     if (frame->depth == FRAME_MAX_DEPTH)
         frame->is_too_deep = true;
-    else if (!frame->is_too_deep)
+    else if (n_elements > 0 && !frame->is_too_deep)
         frame->owed_at_level[frame->depth++] = n_elements;
 }
 
@@ -139,6 +135,12 @@ static void close_containers(struct frame *frame)
 {
     while (frame->depth > 0 && frame->owed_at_level[frame->depth - 1] == 0)
         frame->depth--;
+}
+
+static int too_large(struct frame *frame)
+{
+    frame->reason = "the message is longer than max_request_bytes";
+    return FRAME_TOO_LARGE;
 }
 
 /* Takes one whole token (its announced bytes may still be on their way). */
@@ -185,20 +187,18 @@ int frame_next(struct frame *frame, struct slice input, struct slice *ret_messag
     if (frame->at == 0)
         frame_init(frame, frame->max_bytes);
     while (frame->at == 0 || frame->owed > 0) {
-        if (frame->at > input.len)
+        if (frame->at >= input.len)
             return FRAME_MORE;
         struct slice rest = slice_of(input.p + frame->at, input.len - frame->at);
-        if (token_read(rest, &token) == TOKEN_MORE)
+        int r = token_read(rest, &token);
+        if (token.len > frame->max_bytes - frame->at)
+            return too_large(frame);
+        if (r == TOKEN_MORE)
             return FRAME_MORE;
-        if (token.class == TOKEN_FIXED && token.len > rest.len)
-            return FRAME_MORE;
-        int r = take_token(frame, rest, &token);
-        if (r != 0)
+        if ((r = take_token(frame, rest, &token)) != 0)
             return r;
-        if (!is_within_limit(frame)) {
-            frame->reason = "the message is longer than max_request_bytes";
-            return FRAME_TOO_LARGE;
-        }
+        if (!is_within_limit(frame))
+            return too_large(frame);
     }
     if (frame->at > input.len)
         return FRAME_MORE;

@@ -14,7 +14,7 @@
 #define FRAME_MAX_DEPTH 8
 
 /* Outcomes of frame_next. */
-#define FRAME_MORE      1 /* the message is not complete yet */
+#define FRAME_MORE      1 /* not complete yet: input is shorter than max_bytes, so read on */
 #define FRAME_BROKEN    2 /* not a MessagePack-RPC message: where the next one begins is unknown */
 #define FRAME_TOO_LARGE 3 /* longer than max_bytes: likewise */
 #define FRAME_TOO_DEEP  4 /* complete, but nested too deep to decode; *ret_message is set */
