@@ -16,6 +16,6 @@ const char *proto_error_name(enum proto_error error)
     case PROTO_OK:
         break;
     }
-    assert(!"not an error");
+    assert(0 && "not an error");
     return "";
 }
