@@ -17,6 +17,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -210,6 +211,7 @@ static int start_write(struct conn *conn)
     uv_buf_t buf = {.base = (char *)conn->sending.p + conn->sending.head, .len = content.len};
     conn->is_writing = true;
     conn->write_since_ms = now_ms(conn);
+    conn->untaken_bytes = UINT64_MAX;
     return uv_write(&conn->write, &conn->uv.stream, &buf, 1, on_written);
 }
 
@@ -430,6 +432,21 @@ void conn_close(struct conn *conn)
     uv_close(&conn->uv.handle, on_closed);
 }
 
+/* A write may last, as long as the client takes some of it: what it has not taken lies in the write
+ * and in the kernel (a Unix socket is not writable again before most of its queue is read). */
+static void note_progress(struct conn *conn, uint64_t now)
+{
+    uv_os_fd_t fd;
+    int queued = 0;
+    if (!conn->is_writing || uv_fileno(&conn->uv.handle, &fd) < 0)
+        return;
+    (void)ioctl(fd, SIOCOUTQ, &queued);
+    uint64_t untaken = uv_stream_get_write_queue_size(&conn->uv.stream) + (uint64_t)queued;
+    if (untaken < conn->untaken_bytes)
+        conn->write_since_ms = now;
+    conn->untaken_bytes = untaken;
+}
+
 /* Which time limit is over, or NULL. */
 static const char *overdue(const struct conn *conn, uint64_t now)
 {
@@ -449,6 +466,7 @@ static const char *overdue(const struct conn *conn, uint64_t now)
 
 void conn_sweep(struct conn *conn, uint64_t now)
 {
+    note_progress(conn, now);
     const char *limit = overdue(conn, now);
     if (limit) {
         log_debug("connection %llu: closing: limits.%s is over", (unsigned long long)conn->id,

@@ -41,7 +41,8 @@ struct conn {
     struct buf sending; /* owned by the write in flight */
 
     uint64_t partial_since_ms; /* when the request at in's head began to arrive; 0: none */
-    uint64_t write_since_ms;   /* when the write in flight was started */
+    uint64_t write_since_ms;   /* when the client last took some of the write in flight */
+    uint64_t untaken_bytes;    /* of the write in flight, when it was last looked at */
     uint64_t last_ms;          /* last byte either way, or the state's change */
 };
 
