@@ -1,0 +1,86 @@
+"""Fixtures, and what a skipped test means.
+
+A test that cannot run here skips and names what is missing; with ACTD_TEST_NO_SKIP=1 that is a
+failure.
+"""
+
+import os
+
+import hypothesis
+import pytest
+
+from lib import paths
+from lib.daemon import Daemon
+
+# The same examples in every run; ACTD_TEST_RANDOM=1 looks for new ones.
+hypothesis.settings.register_profile(
+    "actd",
+    deadline=None,
+    database=None,
+    print_blob=True,
+    derandomize=not os.environ.get("ACTD_TEST_RANDOM"),
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+hypothesis.settings.load_profile("actd")
+
+
+def pytest_configure(config):
+    if not os.access(paths.ACTD, os.X_OK):
+        pytest.exit(f"{paths.ACTD} is missing: build first, or set ACTD_BUILD", returncode=3)
+
+
+def forbid_skip(report):
+    if os.environ.get("ACTD_TEST_NO_SKIP") == "1" and report.skipped:
+        reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and ACTD_TEST_NO_SKIP=1: {reason}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport():
+    outcome = yield
+    forbid_skip(outcome.get_result())
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report():
+    outcome = yield
+    forbid_skip(outcome.get_result())
+
+
+@pytest.fixture
+def actd():
+    """actd(tree, settings): a daemon of the test's own. It must end cleanly with the test."""
+    started = []
+
+    def start(tree=paths.CITIES, settings=None, **options):
+        started.append(Daemon(tree, settings, **options))
+        return started[-1]
+
+    try:
+        yield start
+        for daemon in started:
+            daemon.stop()
+    finally:
+        for daemon in started:
+            daemon.kill()
+
+
+@pytest.fixture(scope="module")
+def cities():
+    """A daemon that a file's tests share: they change nothing in it."""
+    with Daemon(paths.CITIES) as daemon:
+        yield daemon
+
+
+@pytest.fixture(params=["unix", "tcp"])
+def kind(request):
+    """Each test once over each kind of socket."""
+    return request.param
+
+
+@pytest.fixture
+def client(cities, kind):
+    """A connection to the shared daemon, over each kind of socket."""
+    with cities.client(getattr(cities, kind)) as connection:
+        yield connection
