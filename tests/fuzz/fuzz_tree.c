@@ -1,0 +1,53 @@
+/*
+ * fuzz_tree: any file and any keys. Input: the file's length (u16, little-endian), the file, then
+ * keys, each a byte of length and that many bytes. get, exists and node must agree on every key,
+ * and on every position that a walk from the root finds.
+ */
+#include "bytes.h"
+#include "consistent.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define WALK_POSITIONS 2000
+#define WALK_DEPTH     40
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(const char *wrong)
+{
+    if (!wrong)
+        return;
+    fprintf(stderr, "%s\n", wrong);
+    abort();
+}
+
+static void check_keys(const struct act *tree, struct slice rest)
+{
+    check(consistent_at(tree, slice_of(NULL, 0)));
+    while (rest.len > 0) {
+        size_t len = rest.p[0] < rest.len - 1 ? rest.p[0] : rest.len - 1;
+        struct bytes key = bytes_copy(rest.p + 1, len);
+        check(consistent_at(tree, slice_of(key.p, key.len)));
+        bytes_free(&key);
+        rest = slice_of(rest.p + 1 + len, rest.len - 1 - len);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct act *tree;
+    if (size < 2)
+        return 0;
+    size_t len = data[0] | (size_t)data[1] << 8;
+    if (len > size - 2)
+        len = size - 2;
+    struct bytes file = bytes_copy(data + 2, len);
+    if (act_open_memory(file.p, file.len, "fuzz", &tree, NULL) == 0) {
+        check_keys(tree, slice_of(data + 2 + len, size - 2 - len));
+        check(consistent_below_root(tree, WALK_POSITIONS, WALK_DEPTH));
+        act_close(tree);
+    }
+    bytes_free(&file);
+    return 0;
+}
