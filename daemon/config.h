@@ -25,6 +25,7 @@ enum warmup_ready { WARMUP_READY_BEFORE, WARMUP_READY_AFTER };
 /* Field names are section_key. Numbers: the unit is in the name. */
 struct config {
     char *tree_path; /* owned */
+    uint64_t tree_table_cache_bytes;
 
     struct config_addresses listen_tcp;
     struct config_addresses listen_unix;

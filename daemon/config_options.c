@@ -22,6 +22,10 @@ static const char *const warmup_readies[] = {"before", "after", NULL};
 const struct config_option config_options[] = {
     {"tree", "path", CONFIG_PATH, FIELD(tree_path), NULL, 0, 0, NULL,
      "The ACT file to serve. Required. Replace it by rename, never in place."},
+    {"tree", "table_cache_bytes", CONFIG_NUMBER, FIELD(tree_table_cache_bytes), "4M", 0, 4 * GIB,
+     NULL,
+     "Memory for a cache of where the children of wide branches begin: lookups in files without\n"
+     "tables of their own get several times faster. Filled as it is used. 0: none."},
 
     {"listen", "tcp", CONFIG_TCP, FIELD(listen_tcp), NULL, 0, 0, NULL,
      "HOST:PORT to serve on; [ADDRESS]:PORT for IPv6; port 0 takes a free one and logs it.\n"

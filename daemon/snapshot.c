@@ -119,7 +119,8 @@ static int snapshot_fill(struct snapshot *snapshot, const char *path, struct act
     return 0;
 }
 
-int snapshot_open(const char *path, uint64_t number, struct snapshot **ret, struct act_error *error)
+int snapshot_open(const char *path, uint64_t number, size_t table_cache_bytes,
+                  struct snapshot **ret, struct act_error *error)
 {
     struct snapshot *snapshot = malloc(sizeof *snapshot);
     char *copy = strdup(path);
@@ -135,6 +136,8 @@ int snapshot_open(const char *path, uint64_t number, struct snapshot **ret, stru
         snapshot_unref(snapshot);
         return r;
     }
+    /* Without memory for it lookups are slower and as right. */
+    (void)act_cache_tables(snapshot->tree, table_cache_bytes);
     *ret = snapshot;
     return 0;
 }

@@ -36,9 +36,10 @@ struct snapshot {
     const char *damage; /* NULL, or why its answers cannot be trusted any more: static text */
 };
 
-/* Opens path as generation number. 0; an outcome of act_open_fd or -errno with error filled in. */
-int snapshot_open(const char *path, uint64_t number, struct snapshot **ret,
-                  struct act_error *error);
+/* Opens path as generation number, with a cache of sibling tables of so many bytes. 0; an outcome
+ * of act_open_fd or -errno with error filled in. */
+int snapshot_open(const char *path, uint64_t number, size_t table_cache_bytes,
+                  struct snapshot **ret, struct act_error *error);
 
 struct snapshot *snapshot_ref(struct snapshot *snapshot);
 /* Unmaps and closes with the last reference. NULL is fine. */

@@ -76,7 +76,7 @@ static int walk(struct view *view, uint64_t root, struct slice key, struct posit
 static int find(const struct act *tree, const void *key, size_t key_len,
                 struct position *ret_position, struct view *view, struct act_fault *ret_fault)
 {
-    *view = (struct view){.map = &tree->map};
+    *view = (struct view){.map = &tree->map, .tables = tree->tables};
     *ret_position = (struct position){0};
     assert(key || key_len == 0);
     int r = walk(view, tree->root, slice_of(key ? key : "", key_len), ret_position);

@@ -11,6 +11,8 @@
 #include "base/slice.h"
 #include <endian.h>
 
+struct tables;
+
 struct map {
     const uint8_t *base;
     uint64_t size;   /* bytes, as taken at open */
@@ -20,6 +22,7 @@ struct map {
 /* One walk's way to the map: what it may touch, and what it found broken. */
 struct view {
     const struct map *map;
+    struct tables *tables;  /* cache of sibling tables, or NULL */
     struct act_fault fault; /* valid after ACT_CORRUPT */
 };
 

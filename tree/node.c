@@ -7,6 +7,8 @@
  */
 #include "tree/node.h"
 
+#include "tree/tables.h"
+
 /* A reference backward from the node: 1 or more, and not into the file's header. */
 static int reference_resolve(struct view *view, uint64_t node, uint64_t distance, uint64_t *ret)
 {
@@ -32,94 +34,157 @@ static int line_data_read(struct view *view, uint64_t offset, uint64_t node, str
     return 0;
 }
 
-static int line_read(struct view *view, uint64_t at, uint64_t limit, uint8_t header,
-                     struct node *node)
+/* From a node's first byte: the longest node (a branch with a value: 1 + 9 + 9 + 32) and what the
+ * 8-byte load of a number may cover behind it. */
+#define NODE_WINDOW_BYTES 64
+
+/* A copy of what is left of the map behind offset, with zeros behind it; NULL: nothing is. */
+static __attribute__((noinline)) const uint8_t *tail_copy(const struct map *map, uint64_t offset,
+                                                          uint8_t copy[NODE_WINDOW_BYTES])
 {
-    uint64_t distance, line;
-    int r;
-    if (header & LINE_HAS_CHILD) {
-        if ((r = varint_read(view, at, limit, &distance, &at)) != 0 ||
-            (r = reference_resolve(view, node->offset, distance, &node->child)) != 0)
-            return r;
-    }
-    if ((r = varint_read(view, at, limit, &distance, &node->end)) != 0 ||
-        (r = reference_resolve(view, node->offset, distance, &line)) != 0)
-        return r;
-    return line_data_read(view, line, node->offset, &node->line);
+    if (!map_at(map, offset, 1))
+        return NULL;
+    size_t left = (size_t)(map->size - offset);
+    memcpy(copy, map_at(map, offset, left), left);
+    memset(copy + left, 0, NODE_WINDOW_BYTES - left);
+    return copy;
 }
 
-static int child_field_bytes(struct view *view, uint64_t node, uint8_t field, uint64_t *ret)
+/* The window at offset; near the end of the map it is made in copy. */
+static inline const uint8_t *node_window(const struct map *map, uint64_t offset,
+                                         uint8_t copy[NODE_WINDOW_BYTES])
 {
-    if (field > NODE_FIELD_MASK)
-        return view_corrupt(view, node, "a child field above 32");
-    *ret = field == NODE_FIELD_MASK ? CHILD_MASK_BYTES : field;
-    return 0;
+    const uint8_t *window = map_at(map, offset, NODE_WINDOW_BYTES);
+    return window ? window : tail_copy(map, offset, copy);
 }
 
-static int branch_read(struct view *view, uint64_t at, uint64_t limit, uint8_t header,
-                       struct node *node)
+/* Inside a window: the number at *at, which moves behind it. */
+static inline uint64_t number_take(const uint8_t **at)
 {
-    uint64_t distance, len;
-    int r;
-    node->field = header & NODE_FIELD;
-    node->end = at;
-    if (node->field == 0)
-        return 0;
-    if ((r = child_field_bytes(view, node->offset, node->field, &len)) != 0 ||
-        (r = varint_read(view, at, limit, &distance, &at)) != 0 ||
-        (r = reference_resolve(view, node->offset, distance, &node->child)) != 0)
-        return r;
-    if (len > limit - at)
-        return view_corrupt(view, node->offset, "a child set that runs past its place");
-    node->set = map_at(view->map, at, len);
-    node->end = at + len;
-    return 0;
+    uint64_t value = *(*at)++;
+    if (value < 248)
+        return value;
+    unsigned n = (unsigned)value - 247;
+    value = load_le64(*at) & (UINT64_MAX >> (64 - 8 * n));
+    *at += n;
+    return value;
 }
 
-int node_read(struct view *view, uint64_t offset, uint64_t limit, struct node *ret)
+static inline const uint8_t *number_skip(const uint8_t *at)
 {
-    const uint8_t *header = map_at(view->map, offset, 1);
-    if (!header || offset >= limit)
+    unsigned first = *at;
+    return at + 1 + (first > 247 ? first - 247 : 0);
+}
+
+static int line_read(struct view *view, struct node *node, uint64_t line)
+{
+    int r = reference_resolve(view, node->offset, line, &line);
+    return r == 0 ? line_data_read(view, line, node->offset, &node->line) : r;
+}
+
+/* Fills *node in place, field by field: a copy at the end would stall on the stores before it. */
+int node_read(struct view *view, uint64_t offset, uint64_t limit, struct node *node)
+{
+    uint8_t copy[NODE_WINDOW_BYTES];
+    const uint8_t *window = node_window(view->map, offset, copy), *at = window;
+    uint64_t child = 0, line = 0, set_at = 0;
+    if (!window || offset >= limit)
         return view_corrupt(view, offset, "a node outside its run");
-    struct node node = {
-        .offset = offset, .is_line = *header & NODE_LINE, .has_value = *header & NODE_VALUE};
-    uint64_t at = offset + 1;
-    int r = 0;
-    if (node.has_value)
-        r = varint_read(view, at, limit, &node.value, &at);
-    if (r == 0 && node.is_line)
-        r = line_read(view, at, limit, *header, &node);
-    else if (r == 0)
-        r = branch_read(view, at, limit, *header, &node);
-    if (r == 0)
-        *ret = node;
+    uint8_t header = *at++;
+    node->offset = offset;
+    node->is_line = header & NODE_LINE;
+    node->has_value = header & NODE_VALUE;
+    node->value = node->has_value ? number_take(&at) : 0;
+    node->child = 0;
+    node->field = 0;
+    bool has_child = header & (node->is_line ? LINE_HAS_CHILD : NODE_FIELD);
+    if (has_child)
+        child = number_take(&at);
+    if (node->is_line) {
+        line = number_take(&at);
+    } else {
+        node->field = header & NODE_FIELD; /* also the bytes of its child set: a mask has 32 */
+        set_at = offset + (uint64_t)(at - window);
+        at += node->field;
+    }
+    node->end = offset + (uint64_t)(at - window);
+    if (node->field > NODE_FIELD_MASK)
+        return view_corrupt(view, offset, "a child field above 32");
+    if (node->end > limit)
+        return view_corrupt(view, offset, "a node that runs past its place");
+    int r = has_child ? reference_resolve(view, offset, child, &node->child) : 0;
+    if (r == 0 && node->is_line)
+        r = line_read(view, node, line);
+    if (node->field > 0)
+        node->set = map_at(view->map, set_at, node->field);
     return r;
 }
 
-/* The end of the node at offset, from its header and the first bytes of its numbers alone. */
-static int node_skip(struct view *view, uint64_t offset, uint64_t limit, uint64_t *ret_end)
+/* Inside a window: what is behind the node at `at`, from its header and the first bytes of its
+ * numbers alone. NULL: the child field is invalid. */
+static inline const uint8_t *node_skip(const uint8_t *at)
 {
-    const uint8_t *header = map_at(view->map, offset, 1);
-    if (!header || offset >= limit)
-        return view_corrupt(view, offset, "fewer children than the child set says");
-    bool is_line = *header & NODE_LINE;
-    unsigned field = *header & NODE_FIELD;
-    unsigned n_numbers = (*header & NODE_VALUE) ? 1 : 0;
-    uint64_t len = 0, ignored, at = offset + 1;
-    int r;
-    if (is_line)
-        n_numbers += (field & LINE_HAS_CHILD) ? 2 : 1;
-    else if (field != 0)
-        n_numbers++;
-    if (!is_line && (r = child_field_bytes(view, offset, (uint8_t)field, &len)) != 0)
-        return r;
-    while (n_numbers-- > 0)
-        if ((r = varint_read(view, at, limit, &ignored, &at)) != 0)
-            return r;
-    if (len > limit - at)
-        return view_corrupt(view, offset, "a child set that runs past its place");
-    *ret_end = at + len;
+    unsigned header = *at++;
+    unsigned field = header & NODE_FIELD;
+    if (header & NODE_VALUE)
+        at = number_skip(at);
+    if (header & NODE_LINE) {
+        if (header & LINE_HAS_CHILD)
+            at = number_skip(at);
+        return number_skip(at);
+    }
+    if (field == 0)
+        return at;
+    return field > NODE_FIELD_MASK ? NULL : number_skip(at) + field;
+}
+
+/* One sibling further inside a run that ends at or before limit. */
+static inline int sibling_skip(struct view *view, uint64_t at, uint64_t limit, uint64_t *ret_next)
+{
+    uint8_t copy[NODE_WINDOW_BYTES];
+    if (at >= limit)
+        return view_corrupt(view, at, "fewer children than the child set says");
+    const uint8_t *window = node_window(view->map, at, copy), *end = node_skip(window);
+    if (!end)
+        return view_corrupt(view, at, "a child field above 32");
+    if ((uint64_t)(end - window) > limit - at)
+        return view_corrupt(view, at, "a node that runs past its place");
+    *ret_next = at + (uint64_t)(end - window);
     return 0;
+}
+
+/* From the first of a run of siblings to number `rank`. */
+static int run_skip(struct view *view, uint64_t first, uint64_t limit, unsigned rank, uint64_t *ret)
+{
+    uint64_t at = first;
+    for (; rank > 0; rank--) {
+        int r = sibling_skip(view, at, limit, &at);
+        if (r != 0)
+            return r;
+    }
+    *ret = at;
+    return 0;
+}
+
+/* The branch's run is walked once and kept. A run with a fault is not: what is found then depends
+ * on how far a lookup goes, and that is the walk's to say. */
+static void table_make(struct view *view, const struct node *branch, unsigned n)
+{
+    uint32_t slot;
+    uint64_t at = branch->child;
+    struct act_fault fault = view->fault;
+    uint16_t *distances = tables_claim(view->tables, branch->offset, n, &slot);
+    if (!distances)
+        return;
+    for (unsigned i = 0; i < n; i++) {
+        /* A node takes at most 60 bytes, so 256 of them stay below 64 KiB. */
+        distances[i] = (uint16_t)(at - branch->child);
+        if (sibling_skip(view, at, branch->offset, &at) != 0) {
+            view->fault = fault;
+            return;
+        }
+    }
+    tables_publish(view->tables, slot, branch->offset);
 }
 
 /* How many members of the set are smaller than byte. False: byte is not a member. */
@@ -146,6 +211,16 @@ static bool rank_in_mask(const uint8_t *mask, uint8_t byte, unsigned *ret_rank)
     return last & bit;
 }
 
+static unsigned children_count(const struct node *branch)
+{
+    if (branch->field != NODE_FIELD_MASK)
+        return branch->field;
+    unsigned n = 0;
+    for (unsigned i = 0; i < 4; i++)
+        n += (unsigned)__builtin_popcountll(load_le64(branch->set + 8 * i));
+    return n;
+}
+
 int node_child(struct view *view, const struct node *branch, uint8_t byte, uint64_t *ret_offset)
 {
     unsigned rank;
@@ -154,14 +229,15 @@ int node_child(struct view *view, const struct node *branch, uint8_t byte, uint6
                      : rank_in_bytes(branch->set, branch->field, byte, &rank);
     if (!found)
         return ACT_MISS;
-    uint64_t at = branch->child;
-    while (rank-- > 0) {
-        int r = node_skip(view, at, branch->offset, &at);
-        if (r != 0)
-            return r;
+    if (view->tables && branch->field >= TABLES_MIN_CHILDREN) {
+        const uint16_t *distances = tables_find(view->tables, branch->offset);
+        if (distances) {
+            *ret_offset = branch->child + distances[rank];
+            return 0;
+        }
+        table_make(view, branch, children_count(branch));
     }
-    *ret_offset = at;
-    return 0;
+    return run_skip(view, branch->child, branch->offset, rank, ret_offset);
 }
 
 void node_children(const struct node *branch, uint64_t children[4])

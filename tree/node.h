@@ -30,8 +30,9 @@ struct node {
     bool has_value;
 };
 
-/* Decodes the node at offset, which must end at or before limit. 0 or ACT_CORRUPT. */
-int node_read(struct view *view, uint64_t offset, uint64_t limit, struct node *ret);
+/* Decodes the node at offset, which must end at or before limit. 0 or ACT_CORRUPT: then *node is
+ * not to be used. */
+int node_read(struct view *view, uint64_t offset, uint64_t limit, struct node *node);
 
 /*
  * The child step, for everyone: the offset of the branch's child that byte leads to. Its run ends

@@ -6,6 +6,7 @@
  */
 #include "base/fd.h"
 #include "tree/node.h"
+#include "tree/tables.h"
 #include "tree/tree.h"
 
 #include <errno.h>
@@ -188,7 +189,15 @@ void act_close(struct act *tree)
         return;
     if (tree->map.mapped > 0)
         munmap((void *)(uintptr_t)tree->map.base, tree->map.mapped);
+    tables_free(tree->tables);
     free(tree);
+}
+
+int act_cache_tables(struct act *tree, size_t bytes)
+{
+    tables_free(tree->tables);
+    tree->tables = bytes > 0 ? tables_new(bytes) : NULL;
+    return bytes == 0 || tree->tables ? 0 : -ENOMEM;
 }
 
 void act_info(const struct act *tree, struct act_info *ret_info)

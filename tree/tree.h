@@ -7,5 +7,6 @@
 
 struct act {
     struct map map;
-    uint64_t root; /* offset; taken once, at open: writers replace the root in place */
+    uint64_t root;         /* offset; taken once, at open: writers replace the root in place */
+    struct tables *tables; /* owned; NULL: none */
 };

@@ -358,7 +358,8 @@ int supervisor_run(const struct config *config)
                                            .worker = &supervisor->worker.stats,
                                            .warmup = &supervisor->warmup.progress,
                                            .started_ms = clock_ms()};
-    int r = snapshot_open(config->tree_path, 1, &supervisor->service.snapshot, &error);
+    int r = snapshot_open(config->tree_path, 1, config->tree_table_cache_bytes,
+                          &supervisor->service.snapshot, &error);
     if (r != 0)
         log_error("%s", error.message);
     else

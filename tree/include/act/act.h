@@ -16,8 +16,7 @@
  * that is *truncated* while it is mapped raises SIGBUS on the next touch of a lost page. Replace
  * files by rename, never in place.
  *
- * Threads. A struct act is immutable after it was opened: any number of threads may look up in it
- * at once. act_close must come last.
+ * Threads. Any number of threads may look up in a tree at once. act_close must come last.
  */
 #ifndef ACT_ACT_H
 #define ACT_ACT_H
@@ -102,6 +101,17 @@ ACT_PUBLIC int act_open_fd(int fd, const char *name, struct act **ret_tree,
 /* The same for size bytes at data, which must stay as they are until act_close. */
 ACT_PUBLIC int act_open_memory(const void *data, size_t size, const char *name,
                                struct act **ret_tree, struct act_error *ret_error);
+
+/*
+ * Gives the tree a cache of sibling tables, which makes lookups in files without tables of their
+ * own several times faster where branches are wide. It is filled by the lookups themselves.
+ *
+ * bytes  its whole size; the kernel gives it memory as it is filled. 0 takes it away; less than
+ * 4096 is too little to be useful.
+ *
+ * To be called before other threads use the tree. 0, or -ENOMEM: the tree works on without it.
+ */
+ACT_PUBLIC int act_cache_tables(struct act *tree, size_t bytes);
 
 /* Unmaps. NULL is fine. */
 ACT_PUBLIC void act_close(struct act *tree);
