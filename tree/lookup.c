@@ -4,7 +4,7 @@
  * One walk serves get, exists and node, so they cannot disagree. It is iterative, consumes at least
  * one byte of the key a branch or line, and goes only to lower offsets: it ends, whatever the file.
  */
-#include "tree/node.h"
+#include "tree/child.h"
 #include "tree/tree.h"
 
 #include <assert.h>
@@ -67,7 +67,7 @@ static int walk(struct view *view, uint64_t root, struct slice key, struct posit
         }
         if (node.field == 0)
             return ACT_MISS;
-        if ((r = node_child(view, &node, rest.p[0], &at)) != 0)
+        if ((r = child_step(view, &node, rest.p[0], &at)) != 0)
             return r;
         rest = slice_of(rest.p + 1, rest.len - 1);
     }
