@@ -1,7 +1,8 @@
 /*
  * fuzz_tree: any file and any keys. Input: the file's length (u16, little-endian), the file, then
  * keys, each a byte of length and that many bytes. get, exists and node must agree on every key,
- * and on every position that a walk from the root finds.
+ * and on every position that a walk from the root finds; and so must a tree with a cache of sibling
+ * tables, before and after it is filled.
  */
 #include "bytes.h"
 #include "consistent.h"
@@ -11,6 +12,7 @@
 
 #define WALK_POSITIONS 2000
 #define WALK_DEPTH     40
+#define CACHE_BYTES    4096
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -22,32 +24,45 @@ static void check(const char *wrong)
     abort();
 }
 
-static void check_keys(const struct act *tree, struct slice rest)
+static void check_keys(const struct act *tree, const struct act *cached, struct slice rest)
 {
     check(consistent_at(tree, slice_of(NULL, 0)));
     while (rest.len > 0) {
         size_t len = rest.p[0] < rest.len - 1 ? rest.p[0] : rest.len - 1;
         struct bytes key = bytes_copy(rest.p + 1, len);
         check(consistent_at(tree, slice_of(key.p, key.len)));
+        for (int i = 0; i < 2; i++)
+            check(consistent_between(tree, cached, slice_of(key.p, key.len)));
         bytes_free(&key);
         rest = slice_of(rest.p + 1 + len, rest.len - 1 - len);
     }
 }
 
+static void check_file(struct slice file, struct slice keys)
+{
+    struct act *tree, *cached;
+    if (act_open_memory(file.p, file.len, "fuzz", &tree, NULL) != 0)
+        return;
+    if (act_open_memory(file.p, file.len, "fuzz", &cached, NULL) != 0 ||
+        act_cache_tables(cached, CACHE_BYTES) != 0)
+        check("what has opened once does not open again");
+    check_keys(tree, cached, keys);
+    check(consistent_below_root(tree, WALK_POSITIONS, WALK_DEPTH));
+    check(consistent_below_root(cached, WALK_POSITIONS, WALK_DEPTH));
+    check_keys(tree, cached, keys);
+    act_close(tree);
+    act_close(cached);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct act *tree;
     if (size < 2)
         return 0;
     size_t len = data[0] | (size_t)data[1] << 8;
     if (len > size - 2)
         len = size - 2;
     struct bytes file = bytes_copy(data + 2, len);
-    if (act_open_memory(file.p, file.len, "fuzz", &tree, NULL) == 0) {
-        check_keys(tree, slice_of(data + 2 + len, size - 2 - len));
-        check(consistent_below_root(tree, WALK_POSITIONS, WALK_DEPTH));
-        act_close(tree);
-    }
+    check_file(slice_of(file.p, file.len), slice_of(data + 2 + len, size - 2 - len));
     bytes_free(&file);
     return 0;
 }

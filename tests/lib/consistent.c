@@ -96,3 +96,26 @@ const char *consistent_below_root(const struct act *tree, size_t max_positions, 
                             .max_depth = max_depth < DEPTH_MAX ? max_depth : DEPTH_MAX};
     return explore(&x, 0);
 }
+
+static bool is_same_fault(int r, const struct act_fault *a, const struct act_fault *b)
+{
+    return r != ACT_CORRUPT || (a->offset == b->offset && a->reason == b->reason);
+}
+
+const char *consistent_between(const struct act *a, const struct act *b, struct slice key)
+{
+    uint64_t value_a = 0, value_b = 0;
+    struct act_node node_a = {0}, node_b = {0};
+    struct act_fault fault_a = {0}, fault_b = {0};
+    int r = act_get(a, key.p, key.len, &value_a, &fault_a);
+    if (act_get(b, key.p, key.len, &value_b, &fault_b) != r || value_a != value_b)
+        return "get differs between two trees of the same bytes";
+    if (!is_same_fault(r, &fault_a, &fault_b))
+        return "two trees of the same bytes tell different faults";
+    r = act_node(a, key.p, key.len, &node_a, NULL);
+    if (act_node(b, key.p, key.len, &node_b, NULL) != r || node_a.has_value != node_b.has_value ||
+        node_a.value != node_b.value ||
+        memcmp(node_a.children, node_b.children, sizeof node_a.children) != 0)
+        return "node differs between two trees of the same bytes";
+    return NULL;
+}
