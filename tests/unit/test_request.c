@@ -121,16 +121,17 @@ static void notifications_and_responses_are_told_apart(void **state)
 
 static void every_encoding_of_a_msgid_is_read(void **state)
 {
-    static const char *const ids[] = {"07",
-                                      "cc 07",
-                                      "cd 00 07",
-                                      "ce 00 00 00 07",
-                                      "d0 07",
-                                      "d1 00 07",
-                                      "d2 00 00 00 07",
-                                      "cf 00 00 00 00 00"
-                                      " 00 00 07",
-                                      "d3 00 00 00 00 00 00 00 07"};
+    static const char *const ids[] = {
+        "07",
+        "cc 07",
+        "cd 00 07",
+        "ce 00 00 00 07",
+        "cf 00 00 00 00 00 00 00 07",
+        "d0 07",
+        "d1 00 07",
+        "d2 00 00 00 07",
+        "d3 00 00 00 00 00 00 00 07",
+    };
     for (size_t i = 0; i < N_ELEMENTS(ids); i++) {
         char hex[128] = "94 d1 00 00 ";
         struct bytes message = bytes_from_hex(strcat(strcat(hex, ids[i]), " a1 6d 90"));
