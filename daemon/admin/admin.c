@@ -109,16 +109,16 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     unsigned status;
     (void)version;
     (void)body;
-    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
-        return respond_error(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
     if (!*state) { /* the headers; a reply may follow only on the next call */
         *state = &seen;
         return MHD_YES;
     }
-    if (*body_size > 0) {
+    if (*body_size > 0) { /* read and dropped: a reply amid it could be lost with the connection */
         *body_size = 0;
         return MHD_YES;
     }
+    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
+        return respond_error(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
         if (strcmp(pages[i].url, url) != 0)
             continue;
@@ -139,10 +139,23 @@ static void on_http_log(void *context, const char *format, va_list args)
     log_debug("admin endpoint %s: %s", admin->socket.text, line);
 }
 
+static unsigned n_connections(struct admin *admin)
+{
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(admin->http, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+    return info ? info->num_connections : 0;
+}
+
+/* At its limit of connections libmicrohttpd stops watching the listening socket, and it watches it
+ * again only at the start of a run: so one that has ended connections is followed by another. */
 static void run(struct admin *admin)
 {
     MHD_UNSIGNED_LONG_LONG timeout_ms;
-    MHD_run(admin->http);
+    unsigned before;
+    do {
+        before = n_connections(admin);
+        MHD_run(admin->http);
+    } while (n_connections(admin) < before);
     if (MHD_get_timeout(admin->http, &timeout_ms) == MHD_YES)
         uv_timer_start(&admin->timer, on_timer, timeout_ms, 0);
     else
