@@ -103,7 +103,9 @@ static int read_one_file(struct config *config, const char *path, struct config_
     int bad_line = ini_parse_stream(on_line, &source, on_assignment, &source);
     if (ferror(file)) {
         source_fail(&source, "cannot read: %s", strerror(errno));
-    } else if (bad_line != 0 && !source.is_bad) {
+    } else if (bad_line != 0 && (!source.is_bad || (unsigned)bad_line < source.line)) {
+        /* The first mistake counts; inih has gone on behind it. */
+        source.is_bad = false;
         source.line = bad_line > 0 ? (unsigned)bad_line : source.line;
         source_fail(&source, "neither \"[section]\" nor \"key = value\"");
     }
