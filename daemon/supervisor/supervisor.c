@@ -130,12 +130,24 @@ static void say_ready(struct supervisor *supervisor)
     log_info("ready: %s", status);
 }
 
+/* Closing the handles gives TERM and INT their default action back: one that comes on the last steps
+ * would kill a process that has stopped well. */
+static void block_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 /* Closes everything that is not a connection; the loop then ends. */
 static void close_handles(struct supervisor *supervisor)
 {
     if (supervisor->is_closed)
         return;
     supervisor->is_closed = true;
+    block_signals();
     for (unsigned i = 0; i < supervisor->n_admin; i++)
         admin_stop(supervisor->admin[i]);
     warmup_stop(&supervisor->warmup);
