@@ -101,10 +101,8 @@ static bool is_quiet(const struct conn *conn)
 static void refuse_broken(struct conn *conn, int outcome)
 {
     struct worker *worker = conn->worker;
-    if (!worker->dispatch.is_replay) {
-        worker->stats.connections_broken++;
-        log_info("connection %llu: closing: %s", (unsigned long long)conn->id, conn->frame.reason);
-    }
+    worker->stats.connections_broken++;
+    log_info("connection %llu: closing: %s", (unsigned long long)conn->id, conn->frame.reason);
     if (outcome == FRAME_TOO_LARGE && conn->frame.has_msgid &&
         dispatch_refuse(&worker->dispatch, conn->frame.msgid, &conn->session, PROTO_TOO_LARGE,
                         conn->frame.reason, &conn->out) != 0)
@@ -129,10 +127,10 @@ static int answer(struct conn *conn, int framed, struct slice message, unsigned 
         return dispatch_refuse(dispatch, request.msgid, &conn->session, PROTO_BAD_REQUEST,
                                worker->decoder.reason, &conn->out);
     case REQUEST_NOTIFIED:
-        worker->stats.notifications_ignored += !dispatch->is_replay;
+        worker->stats.notifications_ignored++;
         return 0;
     case REQUEST_REPLIED:
-        worker->stats.responses_ignored += !dispatch->is_replay;
+        worker->stats.responses_ignored++;
         return 0;
     default:
         return r;
@@ -177,12 +175,14 @@ static enum step pump_turn(struct conn *conn)
     return STEP_WAIT;
 }
 
-/* Runs a turn; if the file was changed under it, its results are dropped and it runs again: every
- * request that needs the tree then gets IO_ERROR. */
+/* Runs a turn; if the file was changed under it, its results are dropped, with what it counted and
+ * what hello has set, and it runs again: every request that needs the tree then gets IO_ERROR. */
 static enum step pump_checked(struct conn *conn)
 {
     struct worker *worker = conn->worker;
     struct frame frame = conn->frame;
+    struct session session = conn->session;
+    struct worker_stats stats = worker->stats;
     size_t in_mark = conn->in.head, out_mark = buf_len(&conn->out);
     bool was_damaged = worker->snapshot->damage;
     enum step step = pump_turn(conn);
@@ -193,12 +193,11 @@ static enum step pump_checked(struct conn *conn)
               (unsigned long long)worker->snapshot->number, worker->snapshot->path,
               worker->snapshot->damage);
     conn->frame = frame;
+    conn->session = session;
+    worker->stats = stats;
     conn->in.head = in_mark;
     conn->out.tail = conn->out.head + out_mark;
-    worker->dispatch.is_replay = true;
-    step = pump_turn(conn);
-    worker->dispatch.is_replay = false;
-    return step;
+    return pump_turn(conn);
 }
 
 static int start_write(struct conn *conn)

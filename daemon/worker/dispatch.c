@@ -52,8 +52,7 @@ int dispatch_refuse(struct dispatch *dispatch, uint32_t msgid, const struct sess
                     enum proto_error error, const char *text, struct buf *out)
 {
     struct reply reply;
-    if (!dispatch->is_replay)
-        dispatch->stats->refused_requests++;
+    dispatch->stats->refused_requests++;
     reply_begin(&reply, out, msgid, session->mode, dispatch->config->limits_max_reply_bytes);
     return finish(&reply, error, text);
 }
@@ -82,8 +81,7 @@ int dispatch_run(struct dispatch *dispatch, const struct request *request, struc
                         .cost = 1};
     reply_begin(&reply, out, request->msgid, session->mode,
                 dispatch->config->limits_max_reply_bytes);
-    if (!dispatch->is_replay)
-        call.stats->requests++;
+    call.stats->requests++;
     if (dispatch->snapshot->damage && needs_tree(id)) {
         call.stats->errors++;
         return finish(&reply, PROTO_IO_ERROR, dispatch->snapshot->damage);

@@ -19,7 +19,6 @@ struct dispatch {
     struct worker_stats *stats;    /* borrowed */
     struct snapshot *snapshot;     /* borrowed: changes only between pump turns */
     bool is_draining;              /* answer DRAINING */
-    bool is_replay;                /* a turn is run again on a damaged snapshot: already counted */
     char text[256];                /* scratch: what is wrong with a request, for people */
 };
 
