@@ -71,20 +71,33 @@ def refused(tree, settings=None, **options):
         return result.stderr
 
 
+def can_connect(address):
+    try:
+        rpc.connect(address).close()
+        return True
+    except OSError:
+        return False
+
+
 class Daemon:
     """A running actd with a Unix socket, a TCP port and admin endpoints on both."""
 
-    def __init__(self, tree, settings=None, *, wait="ready", env=None, prefix=(), preexec=None):
+    def __init__(
+        self, tree, settings=None, *, config="/dev/null", wait="ready", env=None, preexec=None
+    ):
         """
         tree      path of the file to serve
-        settings  {"section.key": value} on top of those below; None leaves one out
-        wait      log line (regular expression) that ends the start
-        prefix    command that runs actd
+        settings  {"section.key": value, or a list of values} on top of those below; None leaves
+                  one out
+        wait      log line (regular expression) that ends the start; None: does not wait
+        env       environment variables to add
+        preexec   called in the child before it becomes actd
         """
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="actd-"))
         self.lines = []
         self.heard = threading.Condition()
         self.is_log_ended = False
+        self.is_crashed = False
         wanted = {
             "tree.path": tree,
             "listen.unix": self.directory / "actd.sock",
@@ -96,7 +109,7 @@ class Daemon:
         wanted = {name: value for name, value in wanted.items() if value is not None}
         self.settings = wanted
         self.process = subprocess.Popen(
-            [*prefix, paths.ACTD, "--config=/dev/null", *arguments(wanted)],
+            [paths.ACTD, f"--config={config}", *arguments(wanted)],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env=environment(env),
@@ -105,7 +118,8 @@ class Daemon:
         self.reader = threading.Thread(target=self._read_log, daemon=True)
         self.reader.start()
         try:
-            self.wait_log(wait)
+            if wait:
+                self.wait_log(wait)
         except BaseException:
             self.kill()
             raise
@@ -148,6 +162,10 @@ class Daemon:
                     self.heard.wait(clock.left(f"{pattern!r} in the log"))
                 except Deadline as deadline:
                     raise Deadline(f"{deadline}:\n{log}") from None
+
+    def wait_socket(self):
+        """For one that does not log."""
+        eventually(lambda: can_connect(self.unix) or self.process.poll() is not None, "a socket")
 
     def _port(self, what):
         return int(self.wait_log(rf"{what} on tcp:127\.0\.0\.1:(\d+)").group(1))
@@ -225,8 +243,16 @@ class Daemon:
         self.reader.join()
         return self.process.returncode
 
+    def crash(self):
+        """Ends it by SIGKILL; it leaves its socket files behind."""
+        self.is_crashed = True
+        self.process.kill()
+        self.wait()
+
     def stop(self, number=signal.SIGTERM):
         """Ends it by a signal, which must leave nothing behind."""
+        if self.is_crashed:
+            return
         if self.process.poll() is None:
             self.send_signal(number)
         self.check_end()

@@ -1,0 +1,400 @@
+"""The admin endpoint, and that what it counts is true."""
+
+import contextlib
+import json
+import re
+
+import pytest
+
+from lib import http, paths, prometheus, rpc
+from lib.daemon import Daemon
+from lib.tree_data import oracle_of
+from lib.waiting import Clock
+
+ORACLE = oracle_of(paths.CITIES)
+PAGE = 4096
+
+
+@pytest.fixture
+def admin(cities, kind):
+    return getattr(cities, f"admin_{kind}")
+
+
+# Pages.
+
+
+def test_livez_and_readyz_say_yes(admin):
+    assert http.fetch(admin, "/livez")[::2] == (200, "ok\n")
+    assert http.fetch(admin, "/readyz")[::2] == (200, "ready\n")
+
+
+def test_pages_have_their_types_and_are_not_to_be_stored(admin):
+    types = {
+        "/livez": "text/plain; charset=utf-8",
+        "/readyz": "text/plain; charset=utf-8",
+        "/stats": "application/json",
+        "/metrics": "text/plain; version=0.0.4; charset=utf-8",
+    }
+    for path, kind in types.items():
+        status, headers, text = http.fetch(admin, path)
+        assert (status, headers["Content-Type"]) == (200, kind)
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert int(headers["Content-Length"]) == len(text.encode())
+
+
+def test_head_answers_without_a_body(admin):
+    for path in ("/livez", "/stats", "/metrics"):
+        status, headers, text = http.fetch(admin, path, method="HEAD")
+        assert (status, text) == (200, "")
+        assert int(headers["Content-Length"]) > 0
+
+
+def test_a_query_string_does_not_change_the_page(admin):
+    assert http.fetch(admin, "/livez?verbose=1&x=%00")[0] == 200
+
+
+def test_one_connection_answers_many_requests(admin):
+    connection = http.Connection(admin)
+    with contextlib.closing(connection):
+        for path in ["/livez", "/stats", "/none", "/metrics"] * 20:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            assert response.status == (404 if path == "/none" else 200)
+            response.read()
+
+
+# What is counted.
+
+
+def test_stats_page_and_stats_method_have_the_same_shape(cities, admin):
+    page = http.stats(admin)
+    assert page.pop("server") == "actd"
+    with cities.client() as client:
+        assert page.pop("version") == client.call("hello")["version"]
+        method = client.call("stats")
+    assert {group: set(names) for group, names in page.items()} == {
+        group: set(names) for group, names in method.items()
+    }
+
+
+def test_metrics_are_well_formed_and_documented(admin):
+    metrics = prometheus.parse(http.fetch(admin, "/metrics")[2])
+    assert all(name.startswith("actd_") for name in metrics)
+    assert all(metric.samples for metric in metrics.values())
+    names = {label for label, in metrics["actd_method_requests_total"].samples}
+    assert ("method", "mget") in names and len(names) == 8
+
+
+def test_metrics_and_stats_tell_the_same(actd):
+    daemon = actd(settings={"warmup.mode": "read"})
+    with daemon.client() as client:
+        client.pipeline([["get", ORACLE.keys[1]], ["get", b"\xff"], ["get"], ["none"]])
+        client.send(rpc.pack([2, "x", []]) + rpc.pack([1, 2, None, None]))
+        assert client.is_usable()
+        metrics = prometheus.parse(http.fetch(daemon.admin_unix, "/metrics")[2])
+        stats = daemon.stats()
+    same = {
+        ("tree", "mapped_bytes"): ("actd_tree_mapped_bytes", {}),
+        ("tree", "generation"): ("actd_tree_generation", {}),
+        ("tree", "damaged"): ("actd_tree_damaged", {}),
+        ("connections", "open"): ("actd_connections_open", {}),
+        ("connections", "accepted"): ("actd_connections_accepted_total", {}),
+        ("connections", "timed_out"): ("actd_connections_timed_out_total", {}),
+        ("connections", "broken"): ("actd_connections_broken_total", {}),
+        ("traffic", "read_bytes"): ("actd_read_bytes_total", {}),
+        ("traffic", "written_bytes"): ("actd_written_bytes_total", {}),
+        ("messages", "refused"): ("actd_requests_refused_total", {}),
+        ("messages", "notifications_ignored"): ("actd_notifications_ignored_total", {}),
+        ("messages", "responses_ignored"): ("actd_responses_ignored_total", {}),
+        ("warmup", "read_bytes"): ("actd_warmup_read_bytes", {}),
+        ("warmup", "total_bytes"): ("actd_warmup_total_bytes", {}),
+        ("memory", "buffer_bytes"): ("actd_buffer_bytes", {}),
+    }
+    for (group, name), (metric, labels) in same.items():
+        assert prometheus.value(metrics, metric, **labels) == stats[group][name], name
+    for method, counts in stats["methods"].items():
+        for name, count in counts.items():
+            metric = f"actd_method_{name}_total"
+            assert prometheus.value(metrics, metric, method=method) == count
+    assert stats["messages"]["notifications_ignored"] == 1
+    assert stats["messages"]["refused"] == 1
+    assert stats["methods"]["get"] == {"requests": 3, "hits": 1, "misses": 1, "errors": 1}
+    assert prometheus.value(metrics, "actd_ready") == 1
+
+
+def test_counters_are_exactly_what_was_sent_and_received(actd, kind):
+    daemon = actd()
+    sent = received = 0
+    with daemon.client(getattr(daemon, kind)) as client:
+        for i in range(300):
+            request = rpc.request(i, "get", ORACLE.keys[i])
+            reply = rpc.pack([1, i, None, ORACLE.get(ORACLE.keys[i])])
+            client.send(request)
+            assert client.reply() == (i, None, ORACLE.get(ORACLE.keys[i]))
+            sent += len(request)
+            received += len(reply)
+    daemon.wait_stat("connections", "open", 0)
+    stats = daemon.stats()
+    assert stats["traffic"] == {"read_bytes": sent, "written_bytes": received}
+    assert stats["methods"]["get"] == {"requests": 300, "errors": 0, "hits": 300, "misses": 0}
+    connections = {"open": 0, "accepted": 1, "timed_out": 0, "broken": 0}
+    assert stats["connections"] == connections
+
+
+def test_written_bytes_are_exact_where_replies_wait(actd, kind):
+    daemon = actd()
+    keys = ORACLE.sample(9000)
+    reply = rpc.pack([1, 1, None, [ORACLE.get(key) for key in keys]])
+    n = 100
+    with daemon.client(getattr(daemon, kind), receive_buffer_bytes=65536) as client:
+        client.exchange(b"".join(rpc.request(i, "mget", keys) for i in range(n)), n)
+        daemon.wait_stat("traffic", "written_bytes", n * len(reply))
+
+
+def test_page_faults_agree_with_the_kernel(cities):
+    for path in ("rpc", "stats", "metrics"):
+        with cities.client() as client:
+            client.call("stats")
+
+            def faults():
+                if path == "rpc":
+                    told = client.call("stats")["faults"]
+                    return told["minor"], told["major"]
+                if path == "stats":
+                    told = cities.stats()["faults"]
+                    return told["minor"], told["major"]
+                metrics = prometheus.parse(http.fetch(cities.admin_tcp, "/metrics")[2])
+                name = "actd_page_faults_total"
+                return tuple(prometheus.value(metrics, name, kind=k) for k in ("minor", "major"))
+
+            faults()
+            before = cities.proc_faults()
+            minor, major = faults()
+            after = cities.proc_faults()
+            assert before[0] <= minor <= after[0]
+            assert before[1] <= major <= after[1]
+            assert minor > 0
+
+
+def test_looking_keys_up_makes_page_faults_that_are_counted(actd):
+    daemon = actd()
+    with daemon.client() as client:
+        before = client.call("stats")["faults"]["minor"]
+        file_before = daemon.proc_status()["RssFile"]
+        client.results([["mget", ORACLE.sample(5000, seed=i)] for i in range(5)])
+        after = client.call("stats")["faults"]
+        assert after["minor"] + after["major"] > before
+        assert daemon.proc_status()["RssFile"] > file_before
+
+
+def test_resident_sets_agree_with_the_kernel(cities):
+    names = {
+        "rss_bytes": "VmRSS",
+        "rss_file_bytes": "RssFile",
+        "rss_anon_bytes": "RssAnon",
+        "rss_shmem_bytes": "RssShmem",
+    }
+    with cities.client() as client:
+        client.results([["mget", ORACLE.sample(5000)]])
+        client.call("stats")
+        cities.stats()
+        before = cities.proc_status()
+        told = [client.call("stats")["memory"], cities.stats()["memory"]]
+        metrics = prometheus.parse(http.fetch(cities.admin_unix, "/metrics")[2])
+        after = cities.proc_status()
+    kinds = {"rss_bytes": "all", "rss_file_bytes": "file"}
+    kinds |= {"rss_anon_bytes": "anon", "rss_shmem_bytes": "shmem"}
+    resident = "actd_resident_bytes"
+    told.append({name: prometheus.value(metrics, resident, kind=k) for name, k in kinds.items()})
+    for memory in told:
+        for name, line in names.items():
+            assert min(before[line], after[line]) <= memory[name] <= max(before[line], after[line])
+        parts = memory["rss_file_bytes"] + memory["rss_anon_bytes"] + memory["rss_shmem_bytes"]
+        assert memory["rss_bytes"] == parts
+
+
+def test_the_mapped_size_is_that_of_the_mapping(cities):
+    mapped = cities.stat("tree", "mapped_bytes")
+    assert mapped == paths.CITIES.stat().st_size
+    with open(f"/proc/{cities.pid}/maps") as lines:
+        sizes = [
+            int(end, 16) - int(start, 16)
+            for start, end in re.findall(
+                rf"^([0-9a-f]+)-([0-9a-f]+) r--s .* {re.escape(str(paths.CITIES))}$",
+                lines.read(),
+                re.M,
+            )
+        ]
+    assert sum(sizes) == (mapped + PAGE - 1) // PAGE * PAGE
+
+
+def test_uptime_goes_on(cities):
+    first = cities.stat("process", "uptime_ms")
+    cities.wait_stat("process", "uptime_ms", lambda now: now > first)
+
+
+# What no good HTTP client sends.
+
+
+def status_of(raw_reply):
+    return int(re.match(rb"HTTP/1\.[01] (\d{3}) ", raw_reply)[1])
+
+
+@pytest.mark.parametrize("path", ["/", "/none", "/livez/", "//livez", "/LIVEZ", "/stats.json"])
+def test_what_does_not_exist_is_404(admin, path):
+    status, headers, text = http.fetch(admin, path)
+    assert status == 404
+    assert "/metrics" in text
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "NONSENSE"])
+def test_other_methods_are_405(admin, method):
+    for path in ("/livez", "/stats", "/none"):
+        status, headers, _ = http.fetch(admin, path, method=method, body=b"x" * 1000)
+        assert status == 405
+        assert headers["Allow"] == "GET, HEAD"
+
+
+def test_a_large_body_is_refused_and_the_endpoint_lives(cities, admin):
+    with contextlib.suppress(OSError):
+        http.fetch(admin, "/stats", method="POST", body=b"x" * (4 << 20))
+    with contextlib.suppress(OSError):
+        http.fetch(admin, "/stats", method="GET", body=b"x" * (4 << 20))
+    assert http.fetch(admin, "/livez")[0] == 200
+
+
+BAD_HTTP = [
+    b"\r\n\r\n",
+    b"GET\r\n\r\n",
+    b"GET /livez HTTP/9.9\r\n\r\n",
+    b"GET /livez NONSENSE\r\n\r\n",
+    b"\x00\x01\x02\x03\r\n\r\n",
+    b"GET /livez HTTP/1.1\r\n\r\n",
+    b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
+    b"GET /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n",
+    rpc.request(1, "ping"),
+    b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 5000 + b"\r\n",
+    b"GET /" + b"x" * 100000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 100000 + b"\r\n\r\n",
+]
+
+
+@pytest.fixture(scope="module")
+def impatient():
+    """A daemon of the shortest time limit: libmicrohttpd may see the end of a stream only by it."""
+    with Daemon(paths.CITIES, {"admin.timeout_ms": 1000}) as daemon:
+        yield daemon
+
+
+@pytest.mark.parametrize("data", BAD_HTTP, ids=lambda data: repr(data)[:40])
+def test_bad_http_harms_nobody(impatient, kind, data):
+    admin = getattr(impatient, f"admin_{kind}")
+    with rpc.Client(admin) as client:
+        with contextlib.suppress(OSError):
+            client.send(data)
+            client.end()
+        received = b""
+        with contextlib.suppress(ConnectionResetError):
+            while chunk := client.sock.recv(65536):
+                received += chunk
+        assert received == b"" or status_of(received) in (200, 400, 413, 414, 431, 505)
+    assert http.fetch(admin, "/livez")[0] == 200
+    with impatient.client() as rpc_client:
+        assert rpc_client.is_usable()
+
+
+@pytest.mark.parametrize("head", [b"", b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: "])
+def test_slow_headers_are_closed_by_the_timeout(actd, kind, head):
+    daemon = actd(settings={"admin.timeout_ms": 1000})
+    address = getattr(daemon, f"admin_{kind}")
+    with rpc.Client(address) as client, daemon.client() as other:
+        client.send(head)
+        client.sock.settimeout(Clock().left("the timeout"))
+        received = client.sock.recv(65536)
+        assert received == b"" or status_of(received) == 408
+        assert other.is_usable()
+    assert http.fetch(address, "/livez")[0] == 200
+
+
+def test_many_admin_connections_leave_the_others_waiting_and_rpc_working(actd, kind):
+    daemon = actd(settings={"admin.timeout_ms": 60000, "admin.max_connections": 16})
+    address = getattr(daemon, f"admin_{kind}")
+    idle = [rpc.connect(address) for _ in range(60)]
+    request = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with daemon.client() as client:
+        assert client.is_usable()
+        for sock in idle:
+            sock.sendall(request)
+            assert client.is_usable()
+        for sock in idle:
+            with contextlib.closing(sock):
+                sock.settimeout(Clock().left("an answer"))
+                assert status_of(sock.recv(65536)) == 200
+        assert client.is_usable()
+
+
+def test_idle_admin_connections_do_not_keep_others_out_for_ever(actd):
+    daemon = actd(settings={"admin.timeout_ms": 1000, "admin.max_connections": 4})
+    idle = [rpc.connect(daemon.admin_tcp) for _ in range(20)]
+    assert http.fetch(daemon.admin_tcp, "/livez")[0] == 200
+    with daemon.client() as client:
+        assert client.is_usable()
+    for sock in idle:
+        sock.close()
+
+
+def test_admin_clients_that_reset_or_vanish_harm_nobody(actd, kind):
+    daemon = actd(settings={"admin.timeout_ms": 1000})
+    address = getattr(daemon, f"admin_{kind}")
+    for i in range(60):
+        client = rpc.Client(address)
+        client.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"[: 10 * (i % 5)])
+        client.reset() if i % 2 else client.close()
+    assert http.fetch(address, "/livez")[0] == 200
+
+
+def test_scraping_while_queries_run_disturbs_neither(cities):
+    with cities.client() as client:
+        for i in range(50):
+            client.send(rpc.request(i, "get", ORACLE.keys[i]))
+            prometheus.parse(http.fetch(cities.admin_tcp, "/metrics")[2])
+            assert client.reply() == (i, None, ORACLE.get(ORACLE.keys[i]))
+
+
+# Readiness.
+
+
+def test_readyz_says_no_and_why_while_it_stops(actd, kind):
+    daemon = actd(settings={"limits.drain_timeout_ms": 600000})
+    with daemon.client() as client:
+        client.send(rpc.request(1, "ping")[:-1])
+        daemon.wait_stat("traffic", "read_bytes", lambda n: n > 0)
+        daemon.send_signal()
+        daemon.wait_log("stopping")
+        address = getattr(daemon, f"admin_{kind}")
+        assert http.fetch(address, "/readyz")[::2] == (503, "not ready: stopping\n")
+        assert http.fetch(address, "/livez")[0] == 200
+        metrics = prometheus.parse(http.fetch(address, "/metrics")[2])
+        assert prometheus.value(metrics, "actd_ready") == 0
+        client.send(rpc.request(1, "ping")[-1:])
+        assert client.reply() == (1, None, "pong")
+
+
+def test_without_admin_addresses_there_is_no_endpoint(actd):
+    daemon = actd(settings={"admin.tcp": None, "admin.unix": None})
+    assert "admin endpoint" not in daemon.log
+    with daemon.client() as client:
+        assert client.is_usable()
+
+
+def test_a_json_parser_keeps_every_bit_of_a_counter(cities):
+    text = http.fetch(cities.admin_unix, "/stats")[2]
+    assert json.loads(text, parse_float=pytest.fail)
+
+
+def test_rpc_on_the_admin_socket_and_http_on_the_rpc_socket_are_refused(cities):
+    with cities.client() as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.at_end()

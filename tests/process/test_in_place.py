@@ -1,0 +1,240 @@
+"""A served file that is changed in place: never a wrong answer."""
+
+import os
+import shutil
+import struct
+
+import pytest
+
+from lib import http, paths, prometheus, rpc
+from lib.tree_data import oracle_of
+
+CITIES = oracle_of(paths.CITIES)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """tree(source): a copy that the test may spoil."""
+
+    def copy(source):
+        path = tmp_path / "tree.act"
+        shutil.copyfile(source, path)
+        return path
+
+    return copy
+
+
+def overwrite(path, data):
+    """As cp does: the same inode, from its start."""
+    with open(path, "r+b") as file:
+        file.write(data)
+        file.truncate()
+
+
+def append(path, data):
+    with open(path, "ab") as file:
+        file.write(data)
+
+
+def check_damaged(daemon, why):
+    """Queries fail, everything else goes on, and everybody is told."""
+    with daemon.client() as client:
+        for call in (["get", b"a"], ["mget", [b"a"]], ["exists", b"a"], ["node", b"a"]):
+            assert client.error_of(*call) == rpc.IO_ERROR
+        assert client.is_usable()
+        assert client.call("info")["tree"]["damage"] == why
+        assert client.call("hello")["server"] == "actd"
+        assert client.call("stats")["tree"]["damaged"] == 1
+    assert http.fetch(daemon.admin_unix, "/readyz")[::2] == (503, f"not ready: {why}\n")
+    assert http.fetch(daemon.admin_unix, "/livez")[0] == 200
+    metrics = prometheus.parse(http.fetch(daemon.admin_unix, "/metrics")[2])
+    assert prometheus.value(metrics, "actd_tree_damaged") == 1
+    assert prometheus.value(metrics, "actd_ready") == 0
+    assert daemon.log.count("queries are answered with IO_ERROR") == 1
+    assert str(daemon.settings["tree.path"]) in daemon.wait_log("actd error: (.*)").group(1)
+
+
+def check_good(daemon, oracle):
+    with daemon.client() as client:
+        keys = oracle.sample(1000)
+        assert client.call("mget", keys) == [oracle.get(key) for key in keys]
+        assert client.call("info")["tree"]["damage"] is None
+    assert http.fetch(daemon.admin_unix, "/readyz")[0] == 200
+
+
+def test_another_tree_over_it_makes_errors_and_no_wrong_answer(actd, tree, kind):
+    path = tree(paths.CITIES)
+    daemon = actd(path)
+    # A larger tree with other contents: the same keys with other values and other places.
+    other = bytearray(paths.CITIES.read_bytes() + paths.SHAKESPEARE.read_bytes())
+    other[16 : len(other) - 8] = other[16 : len(other) - 8][::-1]
+    other[8:16] = struct.pack("<Q", len(other) - 100)
+    keys = CITIES.sample(300)
+    with daemon.client(getattr(daemon, kind)) as client:
+        assert client.results([["get", key] for key in keys]) == [CITIES.get(key) for key in keys]
+        overwrite(path, other)
+        for error, _ in client.pipeline([["get", key] for key in keys]):
+            assert error[0] == rpc.IO_ERROR
+    check_damaged(daemon, "the file was overwritten in place")
+
+
+def test_no_wrong_answer_while_it_is_being_overwritten(actd, tree):
+    path = tree(paths.CITIES)
+    daemon = actd(path)
+    other = bytearray(paths.CITIES.read_bytes())
+    other[16:-8] = other[16:-8][::-1]
+    other[8:16] = struct.pack("<Q", len(other) - 1000)
+    keys = CITIES.sample(200)
+    wanted = [CITIES.get(key) for key in keys]
+    n_errors = 0
+    with daemon.client() as client, open(path, "r+b") as file:
+        step = len(other) // 40
+        for at in range(0, len(other), step):
+            file.write(other[at : at + step])
+            file.flush()
+            for value, (error, result) in zip(wanted, client.pipeline([["get", k] for k in keys])):
+                if error is None:
+                    assert result == value
+                else:
+                    assert error[0] == rpc.IO_ERROR
+                    n_errors += 1
+    assert n_errors > 0
+    check_damaged(daemon, "the file was overwritten in place")
+
+
+def test_every_reply_of_the_turn_that_finds_it_is_an_error(actd, tree):
+    path = tree(paths.CITIES)
+    daemon = actd(path)
+    keys = CITIES.sample(500)
+    with daemon.client() as client:
+        assert client.is_usable()
+        overwrite(path, bytes(paths.CITIES.stat().st_size))
+        calls = [[method, key] for key in keys for method in ("get", "exists", "node")]
+        calls += [["mget", keys], ["mget", keys, {"errors": True}]]
+        for error, _ in client.pipeline(calls):
+            assert error[0] == rpc.IO_ERROR
+            assert error[1].startswith("IO_ERROR: the file was overwritten in place")
+
+
+def test_requests_around_hello_keep_their_form_in_the_turn_that_finds_it(actd, tree):
+    path = tree(paths.CITIES)
+    daemon = actd(path)
+    calls = [["get", b"a"], ["hello", {"errors": "string"}], ["get", b"a"], ["ping"]]
+    with daemon.client() as client:
+        overwrite(path, bytes(paths.CITIES.stat().st_size))
+        replies = client.pipeline(calls)
+    assert isinstance(replies[0][0], list) and replies[0][0][0] == rpc.IO_ERROR
+    assert replies[1][1]["server"] == "actd"
+    assert replies[2][0].startswith("IO_ERROR: ")
+    assert replies[3] == (None, "pong")
+
+
+def test_requests_of_that_turn_are_counted_once(actd, tree):
+    path = tree(paths.CITIES)
+    daemon = actd(path)
+    with daemon.client() as client:
+        overwrite(path, bytes(paths.CITIES.stat().st_size))
+        client.pipeline([["get", b"a"]] * 10 + [["nonsense"], ["ping"]])
+        client.send(rpc.pack([2, "x", []]))
+        stats = client.call("stats")
+    assert stats["methods"]["get"] == {"requests": 10, "errors": 10, "hits": 0, "misses": 0}
+    assert stats["methods"]["ping"]["requests"] == 1
+    assert stats["messages"]["refused"] == 1
+    assert stats["messages"]["notifications_ignored"] == 1
+
+
+@pytest.mark.parametrize("length", [16, 24, 25, 100])
+def test_a_file_cut_behind_what_is_in_memory_is_damaged(actd, tree, length):
+    """The file is one page, which stays mapped: what is gone reads as zeros."""
+    path = tree(paths.EDGE / "m_base.stream.act")
+    daemon = actd(path)
+    check_good(daemon, oracle_of(paths.EDGE / "m_base.stream.act"))
+    os.truncate(path, length)
+    check_damaged(daemon, "the file was truncated in place")
+
+
+def test_a_damaged_file_stays_damaged_when_the_old_bytes_come_back(actd, tree):
+    path = tree(paths.CITIES)
+    daemon = actd(path)
+    overwrite(path, bytes(paths.CITIES.stat().st_size))
+    check_damaged(daemon, "the file was overwritten in place")
+    overwrite(path, paths.CITIES.read_bytes())
+    check_damaged(daemon, "the file was overwritten in place")
+
+
+def test_touching_the_file_keeps_it_served(actd, tree):
+    path = tree(paths.CITIES)
+    daemon = actd(path)
+    check_good(daemon, CITIES)
+    for i in range(5):
+        os.utime(path, (i, i))
+        check_good(daemon, CITIES)
+
+
+def test_a_change_of_its_mode_or_name_keeps_it_served(actd, tree):
+    path = tree(paths.CITIES)
+    daemon = actd(path)
+    path.chmod(0o600)
+    check_good(daemon, CITIES)
+    path.rename(path.with_suffix(".old"))
+    check_good(daemon, CITIES)
+    os.link(path.with_suffix(".old"), path.with_suffix(".more"))
+    path.with_suffix(".old").unlink()
+    check_good(daemon, CITIES)
+
+
+def test_a_file_renamed_over_it_leaves_the_old_one_served(actd, tree):
+    path = tree(paths.CITIES)
+    daemon = actd(path)
+    new = path.with_suffix(".new")
+    shutil.copyfile(paths.SHAKESPEARE, new)
+    new.rename(path)
+    check_good(daemon, CITIES)
+    path.unlink()
+    check_good(daemon, CITIES)
+
+
+@pytest.mark.parametrize("writer", ["stream", "zipper"])
+def test_a_merge_in_place_keeps_the_old_contents_served(actd, tree, writer):
+    """As the reference merges: it appends, and then writes the new root."""
+    source = paths.EDGE / f"m_base.{writer}.act"
+    merged = (paths.EDGE / f"merged1_{writer}.act").read_bytes()
+    path = tree(source)
+    base = path.read_bytes()
+    assert merged[16 : len(base)] == base[16:]
+    daemon = actd(path)
+    oracle = oracle_of(source)
+    added = oracle_of(paths.EDGE / f"merged1_{writer}.act")
+    check_good(daemon, oracle)
+    for at in range(len(base), len(merged), 40):
+        append(path, merged[at : at + 40])
+        check_good(daemon, oracle)
+    with open(path, "r+b") as file:
+        file.seek(8)
+        file.write(merged[8:16])
+    check_good(daemon, oracle)
+    with daemon.client() as client:
+        assert client.call("mget", added.keys) == [oracle.get(key) for key in added.keys]
+    daemon.stop()
+    with actd(path).client() as client:
+        assert client.call("mget", added.keys) == [added.get(key) for key in added.keys]
+
+
+def test_a_new_root_without_a_merge_behind_it_is_damage(actd, tree):
+    path = tree(paths.EDGE / "m_base.stream.act")
+    daemon = actd(path)
+    with open(path, "r+b") as file:
+        file.seek(8)
+        file.write(struct.pack("<Q", 16))
+    check_damaged(daemon, "the file was overwritten in place")
+
+
+def test_garbage_behind_the_old_end_and_a_new_root_is_damage(actd, tree):
+    path = tree(paths.EDGE / "m_base.stream.act")
+    daemon = actd(path)
+    append(path, b"\xff" * 100)
+    check_good(daemon, oracle_of(paths.EDGE / "m_base.stream.act"))
+    with open(path, "r+b") as file:
+        file.seek(8)
+        file.write(struct.pack("<Q", path.stat().st_size - 50))
+    check_damaged(daemon, "the file was overwritten in place")
