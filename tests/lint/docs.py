@@ -1,0 +1,122 @@
+"""Every option, method, error, statistic and flag is documented, and nothing that is not there is.
+
+The names come from the tables in the code, the documented ones from the tables and lists of the
+documents."""
+
+import re
+
+import source
+
+problems = []
+
+
+def compare(what, in_code, documented, document):
+    assert in_code, f"no {what} found in the code"
+    for name in in_code:
+        if name not in documented:
+            problems.append(f"{document}: {what} {name} is missing")
+    for name in documented:
+        if name not in in_code:
+            problems.append(f"{document}: {what} {name} does not exist")
+
+
+def text_of(document):
+    try:
+        return source.read(document)
+    except FileNotFoundError:
+        problems.append(f"{document} is missing")
+        return ""
+
+
+def config_options():
+    text = source.read("daemon/config_options.c")
+    rows = re.findall(r'^    \{"(\w+)", "(\w+)", CONFIG_', text, re.M)
+    return [".".join(row) for row in rows]
+
+
+def options_in_manual(text):
+    names, section = [], None
+    for line in text.split("\n"):
+        if match := re.match(r"\.Ss Section (\w+)", line):
+            section = match[1]
+        elif line.startswith(".S"):
+            section = None
+        elif section and (match := re.match(r"\.It Cm (\w+) No = ", line)):
+            names.append(f"{section}.{match[1]}")
+    return names
+
+
+def options_in_file(text):
+    names, section = [], None
+    for line in text.split("\n"):
+        if match := re.match(r"\[(\w+)\]$", line):
+            section = match[1]
+        elif match := re.match(r"#(\w+) =", line):
+            names.append(f"{section}.{match[1]}")
+    return names
+
+
+def check_options():
+    options = config_options()
+    manual = text_of("docs/actd.conf.5")
+    compare("option", options, options_in_manual(manual), "docs/actd.conf.5")
+    compare("option", options, options_in_file(text_of("conf/actd.conf")), "conf/actd.conf")
+
+
+def check_protocol():
+    text = text_of("docs/PROTOCOL.md")
+    methods = [row[0] for row in source.x_table("daemon/methods.h", "METHODS")]
+    rows = re.findall(r"^\| `(\w+)` \|", section(text, "Methods"), re.M)
+    compare("method", methods, rows, "docs/PROTOCOL.md")
+    for method in methods:
+        if not re.search(rf"^### {method}$", text, re.M):
+            problems.append(f"docs/PROTOCOL.md: the method {method} has no section of its own")
+    errors = [f"{row[1]} {row[0]}" for row in source.x_table("proto/errors.h", "PROTO_ERRORS")]
+    rows = re.findall(r"^\| (\d+) \| ([A-Z_]+) \|", section(text, "Errors"), re.M)
+    compare("error", errors, [" ".join(row) for row in rows], "docs/PROTOCOL.md")
+
+
+def section(text, title):
+    """From the second-level head of that title to the next one, without what stands deeper."""
+    match = re.search(rf"^## [\d. ]*{title}$(.*?)(?=^##|\Z)", text, re.M | re.S)
+    return match[1] if match else ""
+
+
+def check_statistics():
+    text = text_of("docs/STATISTICS.md")
+    rows = source.x_table("daemon/stats.h", "STATS")
+    columns = [row[0] for row in source.x_table("daemon/stats.h", "METHOD_STATS")]
+    names = [f"{row[0]}.{row[1]}" for row in rows] + ["warmup.state"]
+    documented = re.findall(r"^\| `(\w+\.\w+)` \|", text, re.M)
+    compare("statistic", names, documented, "docs/STATISTICS.md")
+    documented = re.findall(r"^\| `(\w+)` \|", section(text, "methods"), re.M)
+    compare("statistic of methods", columns, documented, "docs/STATISTICS.md")
+    metrics = [row[3].strip('"') for row in rows]
+    metrics += [f"actd_method_{column}_total" for column in columns] + ["actd_ready"]
+    documented = re.findall(r"`(actd_\w+?)(?:\{[^`]*\})?`", text)
+    compare("metric", dict.fromkeys(metrics), dict.fromkeys(documented), "docs/STATISTICS.md")
+
+
+def flags_in_manual(text):
+    """Long options in the lists of a manual, without their dashes."""
+    items = "\n".join(line for line in text.split("\n") if line.startswith(".It "))
+    return list(dict.fromkeys(re.findall(r"\bFl -([a-z-]+)", items)))
+
+
+def check_flags():
+    text = source.read("daemon/main.c")
+    flags = re.findall(r'^    \{"([a-z-]+)", (?:no|required)_argument', text, re.M)
+    compare("flag", flags, flags_in_manual(text_of("docs/actd.8")), "docs/actd.8")
+    manual = text_of("docs/actctl.1")
+    flags = [row[1].strip('"') for row in source.x_table("client/actctl/main.c", "OPTIONS")]
+    compare("flag", flags, flags_in_manual(manual), "docs/actctl.1")
+    commands = [row[0] for row in source.x_table("client/actctl/main.c", "COMMANDS")]
+    documented = re.findall(r"^\.It Cm (\w+)", manual, re.M)
+    compare("command", commands, documented, "docs/actctl.1")
+
+
+check_options()
+check_protocol()
+check_statistics()
+check_flags()
+source.end(problems)

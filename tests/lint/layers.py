@@ -1,0 +1,85 @@
+"""The layers point down only: base <- tree, proto <- daemon, client. Includes are grepped, because
+layers that nobody checks decay."""
+
+import re
+
+import source
+
+# Where a file is (the longest that fits counts): what it may include of the project.
+ALLOWED = {
+    "base/": ["base/"],
+    "tree/": ["base/", "tree/", "act/"],
+    "proto/": ["base/", "proto/"],
+    "client/": ["base/", "proto/", "client/", "actc/"],
+    # The command line may look into files; it speaks to servers by the library's public calls.
+    "client/actctl/": ["base/", "proto/", "client/actctl/", "actc/", "act/"],
+    # Shared by both roles.
+    "daemon/": ["base/", "act/", "daemon/config", "daemon/methods.h", "daemon/snapshot.h"]
+    + ["daemon/stats.h"],
+    "daemon/main.c": ["base/", "daemon/config.h", "daemon/supervisor/supervisor.h"],
+    # Never parses what a data client sends, never reads the tree.
+    "daemon/supervisor/": ["base/", "daemon/config.h", "daemon/snapshot.h", "daemon/stats.h"]
+    + ["daemon/supervisor/", "daemon/worker/worker.h", "daemon/admin/admin.h"],
+    # Never opens a path, listens or talks to systemd.
+    "daemon/worker/": ["base/", "act/", "proto/", "daemon/config.h", "daemon/methods.h"]
+    + ["daemon/snapshot.h", "daemon/stats.h", "daemon/worker/"],
+    "daemon/admin/": ["base/", "daemon/config.h", "daemon/stats.h", "daemon/admin/"]
+    + ["daemon/supervisor/listener.h"],
+}
+
+# What only some may use of other people's.
+FOREIGN = {
+    "uv.h": ["daemon/supervisor/", "daemon/worker/conn.", "daemon/worker/worker."]
+    + ["daemon/admin/admin."],
+    "microhttpd.h": ["daemon/admin/admin.c"],
+    "json-c/": ["daemon/admin/render.c", "client/actctl/"],
+    "systemd/": ["daemon/supervisor/notify.c"],
+    "ini.h": ["daemon/config.c"],
+    "msgpack.h": ["proto/", "client/"],
+    "sys/mman.h": ["tree/"],
+}
+
+GENERATED = ["build_config.h"]
+
+
+def rule_of(name):
+    return ALLOWED[max((place for place in ALLOWED if name.startswith(place)), key=len)]
+
+
+def resolve(path, included):
+    """A header beside the file may be named without its folder."""
+    beside = path.parent / included
+    return source.name_of(beside) if "/" not in included and beside.exists() else included
+
+
+def check_include(path, line, included, is_ours):
+    name = source.name_of(path)
+    problems = []
+    if is_ours and included not in GENERATED:
+        included = resolve(path, included)
+        if not any(included.startswith(allowed) for allowed in rule_of(name)):
+            problems.append(f"{name}:{line}: must not include {included}")
+    for header, places in FOREIGN.items():
+        if included.startswith(header) and not name.startswith(tuple(places)):
+            problems.append(f"{name}:{line}: {included} belongs in {', '.join(places)}")
+    return problems
+
+
+def check_file(path):
+    problems = []
+    name = source.name_of(path)
+    for line, text in enumerate(path.read_text().split("\n"), 1):
+        include = re.match(r'\s*#\s*include\s+([<"])([^>"]+)', text)
+        if include:
+            problems += check_include(path, line, include[2], include[1] == '"')
+    # The names come in by other headers too.
+    if not name.startswith(tuple(FOREIGN["uv.h"])):
+        for line, text in enumerate(source.without_comments(path.read_text()).split("\n"), 1):
+            if used := re.search(r"\buv_\w+", text):
+                problems.append(f"{name}:{line}: {used[0]} in a file that owns no handle")
+    return problems
+
+
+paths = source.files(source.SOURCE_FOLDERS, ".c", ".h")
+assert len(paths) > 50
+source.end([problem for path in paths for problem in check_file(path)])
