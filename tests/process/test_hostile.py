@@ -273,10 +273,10 @@ def test_five_bytes_that_claim_four_billion_elements_end_the_connection(cities, 
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.hex())
-@pytest.mark.parametrize("head", [b"\x94\x00\x07\xa3get", b"\x94\x00\x07\xa3get\x91", b"\x94\x00\x07"])
-def test_a_claim_inside_a_request_is_too_large(cities, kind, head, claim):
+@pytest.mark.parametrize("inside", [b"", b"\xa3get", b"\xa3get\x91"])
+def test_a_claim_inside_a_request_is_too_large(cities, kind, inside, claim):
     with cities.client(getattr(cities, kind)) as client:
-        client.send(rpc.request(1, "ping") + head + claim)
+        client.send(rpc.request(1, "ping") + b"\x94\x00\x07" + inside + claim)
         assert client.reply() == (1, None, "pong")
         msgid, error, _ = client.reply()
         assert msgid == 7 and error[0] == rpc.TOO_LARGE

@@ -28,7 +28,7 @@ ORACLE = oracle_of(paths.CITIES)
 
 
 class Load:
-    """One connection that sends pipelined requests in a thread and reads their replies in another."""
+    """A connection that sends requests in one thread and reads their replies in another."""
 
     def __init__(self, address, keys):
         self.client = rpc.Client(address)

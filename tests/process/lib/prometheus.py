@@ -53,7 +53,7 @@ def parse_sample(line, current, metrics):
 
 
 def parse(text):
-    """{name: Metric} in the order of the text: HELP, TYPE, then samples, one metric in one place."""
+    """{name: Metric} in the order of the text: HELP, TYPE, samples; a metric in one place."""
     metrics = {}
     current = None
     assert text.endswith("\n") and "\r" not in text
