@@ -130,8 +130,8 @@ static void say_ready(struct supervisor *supervisor)
     log_info("ready: %s", status);
 }
 
-/* Closing the handles gives TERM and INT their default action back: one that comes on the last steps
- * would kill a process that has stopped well. */
+/* Closing the handles gives TERM and INT their default action back: one that comes on the last
+ * steps would kill a process that has stopped well. */
 static void block_signals(void)
 {
     sigset_t set;
