@@ -182,17 +182,16 @@ static void send_requests(struct load *load, uint64_t first, uint64_t count)
     }
 }
 
-/* Takes at most `most` replies. Result: how many bytes they were. */
-static size_t take_replies(struct load *load, const uint8_t *p, size_t len, uint64_t *received,
-                           uint64_t most)
+/* Result: how many bytes were whole replies. */
+static size_t take_replies(struct load *load, const uint8_t *p, size_t len, uint64_t *received)
 {
     size_t at = 0, n;
     uint64_t value, now = now_ns();
-    for (; most > 0; most--) {
+    for (;;) {
         uint32_t index = (uint32_t)(*received % load->n);
         n = load->protocol->take(p + at, len - at, index, &value);
         if (n == 0)
-            break;
+            return at;
         if (value != load->values[index])
             errx(1, "key %" PRIu32 ": the value is %" PRIu64 ", and not %" PRIu64, index, value,
                  load->values[index]);
@@ -201,7 +200,6 @@ static size_t take_replies(struct load *load, const uint8_t *p, size_t len, uint
         at += n;
         ++*received;
     }
-    return at;
 }
 
 /* Spins: the generator has a CPU of its own, and a sleep here would be measured as the server's. */
@@ -218,31 +216,23 @@ static size_t receive(struct load *load, uint8_t *p, size_t size)
     }
 }
 
-/* A sliding window: each quarter of it that has come back is sent again at once, so that the server
- * works on one part while the generator works on another, as with many independent callers. */
+/* A sliding window: for each reply that has come a request is sent. */
 static double run(struct load *load, unsigned depth, uint64_t milliseconds)
 {
     static uint8_t in[RECEIVE_BYTES];
-    size_t have = 0, at = 0;
+    size_t have = 0;
     uint64_t sent = depth, received = 0, begin = now_ns(), end = begin + milliseconds * 1000000;
-    unsigned quarter = getenv("Q") ? (unsigned)atoi(getenv("Q")) : depth < 4 ? 1 : depth / 4;
     send_requests(load, 0, depth);
     while (received < sent) {
-        size_t used = take_replies(load, in + at, have - at, &received, quarter);
-        at += used;
-        if (sent - received < depth && (used == 0 || sent - received <= depth - quarter) &&
-            now_ns() < end) {
+        have += receive(load, in + have, sizeof in - have);
+        size_t used = take_replies(load, in, have, &received);
+        have -= used;
+        memmove(in, in + used, have);
+        if (sent - received < depth && now_ns() < end) {
             uint64_t more = depth - (sent - received);
             send_requests(load, sent, more);
             sent += more;
         }
-        if (used > 0)
-            continue;
-        have -= at;
-        memmove(in, in + at, have);
-        at = 0;
-        if (received < sent)
-            have += receive(load, in + have, sizeof in - have);
     }
     return (double)received / ((double)(now_ns() - begin) / 1e9);
 }

@@ -8,20 +8,47 @@
 
 #define ERROR_TEXT_MAX 1280
 
+static int fail(struct reply *reply, int failure)
+{
+    if (reply->failure == 0)
+        reply->failure = failure;
+    return -1;
+}
+
+/* Numbers and heads of containers are a few bytes each: a call of memcpy would cost more than they
+ * do. */
+static inline void copy_short(uint8_t *to, const char *from, size_t len)
+{
+    switch (len) {
+    case 1:
+        *to = (uint8_t)*from;
+        break;
+    case 3:
+        memcpy(to, from, 3);
+        break;
+    case 5:
+        memcpy(to, from, 5);
+        break;
+    default:
+        memcpy(to, from, len);
+    }
+}
+
 /* msgpack-c's writer. It stops at a failure; `failure` keeps which one it was. */
 static int on_bytes(void *context, const char *p, size_t len)
 {
     struct reply *reply = context;
-    if (reply->failure != 0)
-        return -1;
-    if (len > reply->max_bytes - (buf_len(reply->out) - reply->mark)) {
-        reply->failure = REPLY_TOO_LARGE;
-        return -1;
+    struct buf *out = reply->out;
+    if (reply->failure != 0 || len > reply->max_bytes - (buf_len(out) - reply->mark))
+        return fail(reply, REPLY_TOO_LARGE);
+    if (len > buf_free_bytes(out)) {
+        int r = buf_reserve(out, len);
+        if (r != 0)
+            return fail(reply, r == BUF_FULL ? REPLY_NO_ROOM : r);
     }
-    int r = buf_append(reply->out, p, len);
-    if (r != 0)
-        reply->failure = r == BUF_FULL ? REPLY_NO_ROOM : r;
-    return r;
+    copy_short(out->p + out->tail, p, len);
+    out->tail += len;
+    return 0;
 }
 
 static void take_back(struct reply *reply)
