@@ -44,15 +44,23 @@ __attribute__((format(printf, 2, 3))) static void source_fail(struct source *sou
     va_end(args);
 }
 
+/* White space with a semicolon behind it, where inih would cut the value. */
+static bool has_inline_comment(const char *line)
+{
+    for (const char *at = strchr(line, ';'); at; at = strchr(at + 1, ';'))
+        if (at > line && isspace((unsigned char)at[-1]))
+            return true;
+    return false;
+}
+
 /* False: inih would misread the line. */
 static bool line_check(struct source *source, const char *line, size_t len, int max)
 {
-    const char *comment = strstr(line, " ;");
     if (strlen(line) < len)
         source_fail(source, "the line holds a NUL byte");
     else if (len >= (size_t)max)
         source_fail(source, "the line is longer than the %d bytes that can be read", max - 1);
-    else if (comment && *line != ';' && *line != '#')
+    else if (*line != ';' && *line != '#' && has_inline_comment(line))
         source_fail(source, "\" ;\" inside a line: write a comment on a line of its own");
     return !source->is_bad;
 }

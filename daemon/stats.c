@@ -77,7 +77,7 @@ const char *service_unready_reason(const struct service *service)
 
 const char *warmup_state_name(const struct warmup_progress *warmup)
 {
-    switch (warmup->state) {
+    switch ((int)warmup->state) {
     case WARMUP_RUNNING:
         return "running";
     case WARMUP_DONE:

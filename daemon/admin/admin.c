@@ -130,7 +130,8 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
                          "there is /livez, /readyz, /stats and /metrics\n");
 }
 
-static void on_http_log(void *context, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void on_http_log(void *context, const char *format,
+                                                              va_list args)
 {
     char line[512];
     const struct admin *admin = context;

@@ -29,6 +29,7 @@
 #define RESERVED_FILES  32
 #define RETRY_ACCEPT_MS 100
 
+#define N_SIGNALS     3
 #define MAX_LISTENERS (2 * CONFIG_MAX_ADDRESSES)
 
 struct supervisor {
@@ -41,7 +42,7 @@ struct supervisor {
     unsigned n_listeners;
     struct admin *admin[MAX_LISTENERS]; /* owned */
     unsigned n_admin;
-    uv_signal_t signals[2];
+    uv_signal_t signals[N_SIGNALS];
     uv_timer_t drain; /* half of the drain's time, then all of it */
     uv_timer_t retry; /* accepting again after it was paused */
     uint64_t max_connections;
@@ -130,14 +131,15 @@ static void say_ready(struct supervisor *supervisor)
     log_info("ready: %s", status);
 }
 
-/* Closing the handles gives TERM and INT their default action back: one that comes on the last
- * steps would kill a process that has stopped well. */
+/* Closing the handles gives the signals their default action back: one that comes on the last steps
+ * would kill a process that has stopped well. */
 static void block_signals(void)
 {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
@@ -152,7 +154,7 @@ static void close_handles(struct supervisor *supervisor)
         admin_stop(supervisor->admin[i]);
     warmup_stop(&supervisor->warmup);
     worker_close(&supervisor->worker);
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < N_SIGNALS; i++)
         uv_close((uv_handle_t *)&supervisor->signals[i], NULL);
     uv_close((uv_handle_t *)&supervisor->drain, NULL);
     uv_close((uv_handle_t *)&supervisor->retry, NULL);
@@ -205,6 +207,10 @@ static void drain(struct supervisor *supervisor)
 static void on_signal(uv_signal_t *handle, int signal)
 {
     struct supervisor *supervisor = handle->data;
+    if (signal == SIGHUP) {
+        log_warning("SIGHUP: this version does not reload; restart actd to serve another file");
+        return;
+    }
     if (supervisor->service.is_draining) {
         cut_connections(supervisor);
         return;
@@ -321,11 +327,11 @@ static int open_sockets(struct supervisor *supervisor)
 
 static void init_handles(struct supervisor *supervisor)
 {
-    static const int numbers[2] = {SIGTERM, SIGINT};
+    static const int numbers[N_SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
     uv_timer_init(&supervisor->loop, &supervisor->drain);
     uv_timer_init(&supervisor->loop, &supervisor->retry);
     supervisor->drain.data = supervisor->retry.data = supervisor;
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < N_SIGNALS; i++) {
         uv_signal_init(&supervisor->loop, &supervisor->signals[i]);
         supervisor->signals[i].data = supervisor;
         uv_signal_start(&supervisor->signals[i], on_signal, numbers[i]);

@@ -118,8 +118,11 @@ static int answer(struct conn *conn, int framed, struct slice message, unsigned 
     if (framed == FRAME_TOO_DEEP && conn->frame.has_msgid)
         return dispatch_refuse(dispatch, conn->frame.msgid, &conn->session, PROTO_BAD_REQUEST,
                                "the message is nested deeper than 8 levels", &conn->out);
-    int r = framed == FRAME_TOO_DEEP ? REQUEST_NOTIFIED
-                                     : request_decode(&worker->decoder, message, &request);
+    int r;
+    if (framed == FRAME_TOO_DEEP)
+        r = conn->frame.kind == FRAME_RESPONSE ? REQUEST_REPLIED : REQUEST_NOTIFIED;
+    else
+        r = request_decode(&worker->decoder, message, &request);
     switch (r) {
     case 0:
         return dispatch_run(dispatch, &request, &conn->session, &conn->out, ret_cost);

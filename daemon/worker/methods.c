@@ -408,12 +408,21 @@ int method_find(struct slice name)
     return -1;
 }
 
+static const char *parameters_text(const struct method *method)
+{
+    if (method->most == 0)
+        return "no parameters";
+    if (method->least == method->most)
+        return "exactly 1 parameter";
+    return method->least == 0 ? "at most 1 parameter" : "1 or 2 parameters";
+}
+
 int method_run(enum method_id id, struct call *call)
 {
     const struct method *method = &methods[id];
     uint32_t n = call->request->n_params;
     if (n < method->least || n > method->most)
-        return bad_params(call, "%s takes %u to %u parameters, and not %" PRIu32, method_names[id],
-                          method->least, method->most, n);
+        return bad_params(call, "%s takes %s, and not %" PRIu32, method_names[id],
+                          parameters_text(method), n);
     return method->run(call);
 }

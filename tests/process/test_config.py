@@ -221,6 +221,7 @@ def test_a_configuration_without_a_tree_is_refused():
         ("[tree]\n\nnonsense without sign\n", 3, 'neither "[section]" nor "key = value"'),
         ("[tree]\npath = x ; a comment\n", 2, '" ;" inside a line'),
         ("[log]\nlevel = info ;\n", 2, '" ;" inside a line'),
+        ("[tree]\npath = x\t;y\n", 2, '" ;" inside a line'),
         ("[tree]\npath = " + "x" * 200 + "\n", 2, "longer than the 199 bytes"),
         ("[tree]\n" + " " * 20 + "path = " + "x" * 200 + "\n", 2, "longer than the 199 bytes"),
         ("# " + "x" * 300 + "\n", 1, "longer than the 199 bytes"),

@@ -215,6 +215,13 @@ def test_signals_that_keep_coming_end_in_status_0(actd):
         daemon.check_end()
 
 
+def test_a_hangup_is_told_and_survived(actd):
+    daemon = actd()
+    daemon.send_signal(signal.SIGHUP)
+    daemon.wait_log("SIGHUP: this version does not reload")
+    assert daemon.client(daemon.unix).is_usable()
+
+
 def test_idle_connections_do_not_hold_the_stop(actd, kind):
     daemon = actd(settings={"limits.drain_timeout_ms": 600000, "limits.linger_timeout_ms": 200})
     clients = [daemon.client(getattr(daemon, kind)) for _ in range(20)]
