@@ -39,7 +39,8 @@ install_missing() {
     [ -n "$missing" ] || return 0
     as_root=
     if [ "$(id -u)" -ne 0 ]; then
-        command -v sudo >/dev/null || die "missing packages:$missing. Install them as root: apt-get install$missing"
+        command -v sudo >/dev/null ||
+            die "packages are missing. Install them as root: apt-get install$missing"
         as_root="sudo -n"
     fi
     say "Installing:$missing"

@@ -2,8 +2,8 @@
 
     count_results.py FAILED-RUNS FILE...
 
-A run that failed without a failed test in its file (it crashed, or nothing ran) counts as one failure.
-With ACTD_TEST_NO_SKIP=1 a skipped test is a failed one.
+A run that failed without a failed test in its file (it crashed, or nothing ran) counts as one
+failure. With ACTD_TEST_NO_SKIP=1 a skipped test is a failed one.
 """
 import os
 import sys
