@@ -33,6 +33,7 @@ struct config {
     uint64_t listen_backlog;
 
     uint64_t daemon_workers;
+    uint64_t daemon_busy_poll_us;
 
     uint64_t limits_max_connections;
     uint64_t limits_max_request_bytes;

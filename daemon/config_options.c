@@ -43,6 +43,12 @@ const struct config_option config_options[] = {
     {"daemon", "workers", CONFIG_NUMBER, FIELD(daemon_workers), "1", 1, 1, NULL,
      "Worker processes. Only 1 is possible in this version: one process serves everything."},
 
+    {"daemon", "busy_poll_us", CONFIG_NUMBER, FIELD(daemon_busy_poll_us), "0", 0, 1000000, NULL,
+     "How long a worker goes on looking for the next request before it sleeps. Sleeping and being\n"
+     "woken costs more than most lookups; 50 takes it out of the way of clients that ask again at\n"
+     "once, at the price of up to so much CPU time after each burst. For a worker that has a CPU\n"
+     "of its own."},
+
     {"limits", "max_connections", CONFIG_NUMBER, FIELD(limits_max_connections), "10000", 1, 1000000,
      NULL,
      "Open client connections; beyond it new ones wait in the kernel's queue. Held below the\n"

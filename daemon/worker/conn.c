@@ -292,6 +292,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         conn->last_ms = now_ms(conn);
         buf_commit(&conn->in, (size_t)n);
         conn_pump(conn);
+        worker_stay_awake(conn->worker);
     } else if (n == UV_ENOBUFS && conn->state == CONN_OPEN) {
         conn->is_starved = true;
         update_reading(conn);

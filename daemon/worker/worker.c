@@ -23,7 +23,7 @@ static void on_turns(uv_idle_t *idle)
         next = conn->next_runnable;
         conn_pump(conn);
     }
-    if (!worker->runnable)
+    if (!worker->runnable && (worker->busy_until_ns == 0 || uv_hrtime() >= worker->busy_until_ns))
         uv_idle_stop(idle);
 }
 
@@ -73,6 +73,14 @@ void worker_give_turn(struct worker *worker, struct conn *conn)
     conn->is_runnable = true;
     conn->next_runnable = worker->runnable;
     worker->runnable = conn;
+    uv_idle_start(&worker->turns, on_turns);
+}
+
+void worker_stay_awake(struct worker *worker)
+{
+    if (worker->config->daemon_busy_poll_us == 0)
+        return;
+    worker->busy_until_ns = uv_hrtime() + worker->config->daemon_busy_poll_us * 1000;
     uv_idle_start(&worker->turns, on_turns);
 }
 

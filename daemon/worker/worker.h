@@ -21,10 +21,11 @@ struct worker {
     struct buf_pool buffers;
     struct request_decoder decoder;
     struct dispatch dispatch;
-    struct conn *conns;    /* all open connections, *owned* */
-    struct conn *runnable; /* those with requests left over from their last turn */
-    uv_idle_t turns;       /* active while runnable is not empty */
-    uv_timer_t sweep;      /* active while there are connections: time limits, starved readers */
+    struct conn *conns;     /* all open connections, *owned* */
+    struct conn *runnable;  /* those with requests left over from their last turn */
+    uv_idle_t turns;        /* active while runnable is not empty, or busy_until_ns is to come */
+    uint64_t busy_until_ns; /* uv_hrtime: until then the loop does not sleep */
+    uv_timer_t sweep;       /* active while there are connections: time limits, starved readers */
     bool is_draining;
 
     void (*on_conn_closed)(void *context); /* there is room for another; after the last one too */
@@ -40,6 +41,9 @@ int worker_adopt(struct worker *worker, int fd);
 
 /* The connection has requests left over: it is pumped once the others have had their turn. */
 void worker_give_turn(struct worker *worker, struct conn *conn);
+
+/* Requests have come, others may follow at once: look for them for daemon.busy_poll_us. */
+void worker_stay_awake(struct worker *worker);
 
 /* Answers what has arrived and ends every connection as soon as it is quiet. */
 void worker_drain(struct worker *worker);
