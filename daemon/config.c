@@ -104,7 +104,7 @@ static int read_one_file(struct config *config, const char *path, struct config_
 {
     FILE *file = fopen(path, "re");
     if (!file) {
-        snprintf(error->message, sizeof error->message, "%s: %s", path, strerror(errno));
+        snprintf(error->message, sizeof error->message, "%.900s: %s", path, strerror(errno));
         return CONFIG_BAD;
     }
     struct source source = {.config = config, .path = path, .file = file, .error = error};

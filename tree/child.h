@@ -27,6 +27,10 @@ static inline int child_step(struct view *view, const struct node *branch, uint8
                      : rank_in_bytes(branch->set, branch->field, has_room, byte, &rank);
     if (!found)
         return ACT_MISS;
+    if (rank == 0) {
+        *ret_offset = branch->child;
+        return 0;
+    }
     if (view->tables && branch->field >= TABLES_MIN_CHILDREN) {
         const uint16_t *distances = tables_find(view->tables, branch->offset);
         if (distances) {

@@ -136,7 +136,7 @@ int act_open_fd(int fd, const char *name, struct act **ret_tree, struct act_erro
 {
     struct stat st;
     uint8_t header[HEADER_BYTES];
-    uint64_t root;
+    uint64_t root = 0;
     if (fstat(fd, &st) < 0)
         return refuse_errno(ret_error, name, "cannot stat");
     if (!S_ISREG(st.st_mode))
@@ -174,7 +174,7 @@ int act_open_path(const char *path, struct act **ret_tree, struct act_error *ret
 int act_open_memory(const void *data, size_t size, const char *name, struct act **ret_tree,
                     struct act_error *ret_error)
 {
-    uint64_t root;
+    uint64_t root = 0;
     int r = size_check(size, name, ret_error);
     if (r == 0)
         r = header_check(data, size, name, &root, ret_error);

@@ -17,7 +17,7 @@
 #include <stdatomic.h>
 
 /* Fewer children than this are skipped as fast as a table is found. */
-#define TABLES_MIN_CHILDREN 8
+#define TABLES_MIN_CHILDREN 4
 
 #define TABLES_BUCKET_SLOTS 4
 /* A slot's key: the branch's offset, or one of these, which no node has. */

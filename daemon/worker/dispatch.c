@@ -10,7 +10,10 @@
 
 static int finish(struct reply *reply, enum proto_error error, const char *text)
 {
+    struct buf_pool *pool = reply->out->pool;
+    pool->is_urgent = true;
     int r = reply_error(reply, error, text);
+    pool->is_urgent = false;
     return r == 0 || r == -ENOMEM ? r : -ENOBUFS;
 }
 

@@ -9,6 +9,9 @@
 
 /* How exact the time limits of connections are. */
 #define SWEEP_MS 250
+/* Which part of max_buffer_bytes is kept for error replies: BUSY must find room where nothing else
+ * does. */
+#define ERROR_RESERVE_PART 16
 
 /* One turn for each connection that had requests left over; those that come back to the list
  * meanwhile have their turn after the loop has looked at the sockets. */
@@ -49,6 +52,7 @@ int worker_init(struct worker *worker, uv_loop_t *loop, const struct config *con
         return r;
     worker->snapshot = snapshot_ref(snapshot);
     buf_pool_init(&worker->buffers, config->limits_max_buffer_bytes);
+    worker->buffers.reserve_bytes = config->limits_max_buffer_bytes / ERROR_RESERVE_PART;
     worker->dispatch = (struct dispatch){
         .config = config, .service = service, .stats = &worker->stats, .snapshot = snapshot};
     /* These two cannot fail. */
