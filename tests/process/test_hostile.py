@@ -203,6 +203,60 @@ def test_a_hundred_slow_readers_stay_below_the_buffer_limit(actd):
         assert client.call("mget", keys) == values
 
 
+def fill_buffers(daemon, clients, limit):
+    """Each asks for much and reads nothing."""
+    data = big_mgets(20, ORACLE.sample(9000))
+    for client in clients:
+        client.sock.setblocking(False)
+        try:
+            client.sock.send(data)
+        except BlockingIOError:
+            pass
+    daemon.wait_stat("memory", "buffer_bytes", lambda n: limit // 2 < n <= limit)
+
+
+def check_served_or_busy(clients):
+    for client in clients:
+        _, error, value = client.reply()
+        assert value == ORACLE.get(ORACLE.keys[1]) or error[0] == rpc.BUSY
+        client.close()
+
+
+def test_clients_wait_while_the_buffers_are_full_and_are_served_then(actd):
+    limit = 4 * MIB
+    daemon = actd(settings={"limits.max_buffer_bytes": limit})
+    slow = [daemon.client() for _ in range(20)]
+    waiting = [daemon.client() for _ in range(100)]
+    # Half requests, so that some hold a buffer when the others come.
+    request = rpc.request(1, "get", ORACLE.keys[1])
+    for client in waiting:
+        client.send(request[:5])
+    fill_buffers(daemon, slow, limit)
+    for client in waiting:
+        client.send(request[5:])
+    assert daemon.stat("memory", "buffer_bytes") <= limit
+    for client in slow:
+        client.reset()
+    check_served_or_busy(waiting)
+    daemon.wait_stat("memory", "buffer_bytes", 0)
+
+
+def test_time_limits_free_buffers_that_are_full(actd):
+    limit = 4 * MIB
+    times = {"limits.write_timeout_ms": 500, "limits.frame_timeout_ms": 500}
+    daemon = actd(settings={"limits.max_buffer_bytes": limit, **times})
+    slow = [daemon.client() for _ in range(20)]
+    waiting = [daemon.client() for _ in range(100)]
+    fill_buffers(daemon, slow, limit)
+    for client in waiting:
+        client.send(rpc.request(1, "get", ORACLE.keys[1]))
+    check_served_or_busy(waiting)
+    daemon.wait_stat("memory", "buffer_bytes", 0)
+    assert daemon.stat("connections", "timed_out") > 0
+    for client in slow:
+        client.close()
+
+
 def test_write_timeout_closes_a_client_that_never_reads(actd, kind):
     daemon = actd(settings={"limits.write_timeout_ms": 300})
     data = big_mgets(200, ORACLE.sample(9000))

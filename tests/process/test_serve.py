@@ -5,6 +5,7 @@ import pytest
 from lib import paths, rpc
 from lib.daemon import Daemon, refused
 from lib.tree_data import chunks, good_trees, oracle_of
+from lib.waiting import eventually
 
 TREES = [pytest.param(tree, id=tree.name) for tree in good_trees()]
 
@@ -162,3 +163,21 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
 def test_every_crafted_file_has_its_expectation():
     names = {path.name for path in paths.CRAFTED.glob("*.act")}
     assert names == {*ODD, *REFUSED, "aborted_merge.act"}
+
+
+def is_asleep(pid):
+    """The state of the process's main thread, as the kernel tells it."""
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0] == "S"
+
+
+def test_busy_polling_answers_and_goes_to_sleep_afterwards():
+    oracle = oracle_of(paths.CITIES)
+    with Daemon(paths.CITIES, settings={"daemon.busy_poll_us": 20000}) as daemon:
+        for address in daemon.both:
+            with daemon.client(address) as client:
+                for key in oracle.sample(500):
+                    assert client.call("get", key) == oracle.get(key)
+        eventually(lambda: is_asleep(daemon.process.pid), "the daemon asleep")
+        with daemon.client(daemon.unix) as client:
+            assert client.is_usable()

@@ -69,6 +69,28 @@ static void the_pool_caps_all_bufs_together(void **state)
     buf_pool_deinit(&pool);
 }
 
+static void the_reserve_is_for_what_is_urgent(void **state)
+{
+    (void)state;
+    struct buf_pool pool;
+    struct buf a, b;
+    buf_pool_init(&pool, 2 * BUF_BLOCK_BYTES);
+    pool.reserve_bytes = BUF_BLOCK_BYTES;
+    buf_init(&a, &pool);
+    buf_init(&b, &pool);
+    assert_int_equal(buf_append(&a, "a", 1), 0);
+    assert_int_equal(buf_append(&b, "b", 1), BUF_FULL);
+    pool.is_urgent = true;
+    assert_int_equal(buf_append(&b, "b", 1), 0);
+    pool.is_urgent = false;
+    /* What has its block already needs no reserve. */
+    assert_int_equal(buf_append(&b, "b", 1), 0);
+    assert_int_equal(buf_reserve(&a, BUF_BLOCK_BYTES), BUF_FULL);
+    buf_release(&a);
+    buf_release(&b);
+    buf_pool_deinit(&pool);
+}
+
 static void a_consumed_head_can_be_taken_back(void **state)
 {
     (void)state;
@@ -91,6 +113,7 @@ int main(void)
         cmocka_unit_test(append_and_consume_keep_order),
         cmocka_unit_test(an_empty_buf_owns_nothing),
         cmocka_unit_test(the_pool_caps_all_bufs_together),
+        cmocka_unit_test(the_reserve_is_for_what_is_urgent),
         cmocka_unit_test(a_consumed_head_can_be_taken_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
