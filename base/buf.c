@@ -41,8 +41,9 @@ static int buf_grow(struct buf *buf, size_t wanted)
             return -ENOMEM;
         size *= 2;
     }
+    size_t most = pool->max_bytes - (pool->is_urgent ? 0 : pool->reserve_bytes);
     /* While the content moves both blocks exist: both count. */
-    if (size > pool->max_bytes || pool->used_bytes > pool->max_bytes - size)
+    if (size > most || pool->used_bytes > most - size)
         return BUF_FULL;
     uint8_t *p = pool_take(pool, size);
     if (!p)

@@ -16,9 +16,11 @@
 #define BUF_FULL 1
 
 struct buf_pool {
-    size_t max_bytes;  /* cap over all bufs of the pool */
-    size_t used_bytes; /* owned by bufs now (not the kept blocks) */
-    void *kept;        /* list of standard blocks, *owned* */
+    size_t max_bytes;     /* cap over all bufs of the pool */
+    size_t reserve_bytes; /* of the cap, only for what is urgent; the owner sets it */
+    bool is_urgent;       /* the reserve may be used now */
+    size_t used_bytes;    /* owned by bufs now (not the kept blocks) */
+    void *kept;           /* list of standard blocks, *owned* */
     unsigned n_kept;
 };
 
