@@ -12,6 +12,7 @@ NUMBERS = {
     "tree.table_cache_bytes": (0, 4 << 30),
     "listen.backlog": (1, 65535),
     "daemon.workers": (1, 1),
+    "daemon.busy_poll_us": (0, 1000000),
     "limits.max_connections": (1, 1000000),
     "limits.max_request_bytes": (64, 64 << 20),
     "limits.max_reply_bytes": (1 << 10, 1 << 30),
