@@ -20,6 +20,8 @@ static int fail(struct reply *reply, int failure)
 static inline void copy_short(uint8_t *to, const char *from, size_t len)
 {
     switch (len) {
+    case 0: /* an empty string may have no address */
+        break;
     case 1:
         *to = (uint8_t)*from;
         break;
