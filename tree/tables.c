@@ -64,6 +64,9 @@ uint16_t *tables_claim(struct tables *tables, uint64_t branch, unsigned n, uint3
     uint32_t first = tables_bucket(tables, branch);
     for (uint32_t i = first; i < first + TABLES_BUCKET_SLOTS; i++) {
         uint64_t expected = TABLES_SLOT_FREE;
+        /* A look first: a failed exchange would take the cache line from the other threads. */
+        if (atomic_load_explicit(&tables->slots[i].branch, memory_order_relaxed) != expected)
+            continue;
         if (!atomic_compare_exchange_strong_explicit(&tables->slots[i].branch, &expected,
                                                      TABLES_SLOT_CLAIMED, memory_order_relaxed,
                                                      memory_order_relaxed))

@@ -19,6 +19,10 @@
 /* Accepted in one turn of the loop, so that a flood of connections leaves room for requests. */
 #define ACCEPTS_PER_TURN 64
 
+/* How long another server that is starting is waited for: 1 s in all. */
+#define LOCK_TRIES    100
+#define LOCK_RETRY_US 10000
+
 __attribute__((format(printf, 4, 5))) static int fail(char *error, size_t size, int code,
                                                       const char *format, ...)
 {
@@ -68,8 +72,9 @@ static int lock_directory(const char *path)
     char copy[sizeof(struct sockaddr_un)];
     snprintf(copy, sizeof copy, "%s", path);
     int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0)
-        (void)flock(fd, LOCK_EX);
+    /* Whoever may read the directory can hold the lock: it must not hold up the start. */
+    for (unsigned i = 0; fd >= 0 && i < LOCK_TRIES && flock(fd, LOCK_EX | LOCK_NB) < 0; i++)
+        usleep(LOCK_RETRY_US);
     return fd;
 }
 

@@ -274,8 +274,13 @@ void conn_pump(struct conn *conn)
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 {
+    static char dropped[BUF_BLOCK_BYTES];
     struct conn *conn = handle->data;
     (void)suggested;
+    if (conn->state != CONN_OPEN) { /* what comes now is read only to be dropped */
+        *ret = uv_buf_init(dropped, sizeof dropped);
+        return;
+    }
     *ret = (uv_buf_t){0}; /* on_read then gets UV_ENOBUFS */
     if (buf_reserve(&conn->in, READ_MIN_BYTES) == 0)
         *ret = uv_buf_init((char *)conn->in.p + conn->in.tail, (unsigned)buf_free_bytes(&conn->in));
