@@ -92,7 +92,7 @@ static void table_make(struct view *view, const struct node *branch, unsigned n)
     tables_publish(view->tables, slot, branch->offset);
 }
 
-static unsigned children_count(const struct node *branch)
+unsigned child_count(const struct node *branch)
 {
     if (branch->field != NODE_FIELD_MASK)
         return branch->field;
@@ -104,6 +104,6 @@ static unsigned children_count(const struct node *branch)
 int child_skip(struct view *view, const struct node *branch, unsigned rank, uint64_t *ret_offset)
 {
     if (view->tables && branch->field >= TABLES_MIN_CHILDREN)
-        table_make(view, branch, children_count(branch));
+        table_make(view, branch, child_count(branch));
     return run_skip(view, branch->child, branch->offset, rank, ret_offset);
 }

@@ -17,6 +17,11 @@ struct map {
     const uint8_t *base;
     uint64_t size;   /* bytes, as taken at open */
     uint64_t mapped; /* bytes to unmap; 0: the memory is the caller's */
+
+    /* Section 11, as far as it counts for the root in use; zeros without metadata. */
+    uint64_t tables_end;   /* branches below it have sibling tables: E, or 0 */
+    uint64_t tables_begin; /* no table entry lies below it: the end of the metadata */
+    unsigned table_min;    /* children from which on: W */
 };
 
 /* One walk's way to the map: what it may touch, and what it found broken. */

@@ -5,6 +5,7 @@
  * refusal here, not a SIGBUS. What is wrong with a file is told in one line that names the file.
  */
 #include "base/fd.h"
+#include "tree/meta.h"
 #include "tree/node.h"
 #include "tree/tables.h"
 #include "tree/tree.h"
@@ -76,6 +77,12 @@ static int refuse_open(struct act_error *error, const char *path)
     return refuse_errno(error, path, "cannot open");
 }
 
+/* What open reads: the header, and the metadata if there is some. */
+struct head {
+    uint8_t bytes[HEADER_BYTES + META_BYTES];
+    uint64_t len; /* bytes of the file in it */
+};
+
 /* Section 1 and the first rows of section 10. header: HEADER_BYTES readable bytes. */
 static int header_check(const uint8_t *header, uint64_t size, const char *name, uint64_t *ret_root,
                         struct act_error *error)
@@ -112,15 +119,43 @@ static int size_check(uint64_t size, const char *name, struct act_error *error)
                   (unsigned long long)size, ACT_MIN_SIZE_BYTES);
 }
 
-static int tree_new(struct map map, uint64_t root, const char *name, struct act **ret_tree,
-                    struct act_error *error)
+/* Which root is in use decides what of the metadata counts. */
+static void tree_use_root(struct act *tree, uint64_t root)
 {
+    tree->root = root;
+    if (tree->metadata_state < ACT_METADATA_FOREIGN)
+        return;
+    tree->metadata_state = meta_apply(&tree->map, tree->header_root, root, &tree->metadata);
+    tree->values = tree->metadata.value_mode == 0              ? ACT_VALUES_U64
+                   : tree->metadata_state == ACT_METADATA_FULL ? ACT_VALUES_BYTES
+                                                               : ACT_VALUES_MIXED;
+}
+
+static void tree_read_metadata(struct act *tree, const struct head *head)
+{
+    int r = ACT_MISS;
+    if (head->len == sizeof head->bytes)
+        r = meta_parse(head->bytes + HEADER_BYTES, tree->map.size, &tree->metadata);
+    tree->metadata_state = r == 0          ? ACT_METADATA_FULL
+                           : r == ACT_MISS ? ACT_METADATA_NONE
+                                           : ACT_METADATA_DAMAGED;
+}
+
+static int tree_new(struct map map, const struct head *head, const char *name,
+                    struct act **ret_tree, struct act_error *error)
+{
+    uint64_t root = 0;
+    int r = header_check(head->bytes, map.size, name, &root, error);
+    if (r != 0)
+        return r;
     struct act *tree = malloc(sizeof *tree);
     if (!tree) {
         errno = ENOMEM;
         return refuse_errno(error, name, "cannot open");
     }
-    *tree = (struct act){.map = map, .root = root};
+    *tree = (struct act){.map = map, .header_root = root};
+    tree_read_metadata(tree, head);
+    tree_use_root(tree, root);
     *ret_tree = tree;
     return 0;
 }
@@ -135,8 +170,7 @@ static void advise(void *p, size_t size)
 int act_open_fd(int fd, const char *name, struct act **ret_tree, struct act_error *ret_error)
 {
     struct stat st;
-    uint8_t header[HEADER_BYTES];
-    uint64_t root = 0;
+    struct head head = {0};
     if (fstat(fd, &st) < 0)
         return refuse_errno(ret_error, name, "cannot stat");
     if (!S_ISREG(st.st_mode))
@@ -145,19 +179,18 @@ int act_open_fd(int fd, const char *name, struct act **ret_tree, struct act_erro
     int r = size_check(size, name, ret_error);
     if (r != 0)
         return r;
-    ssize_t n = pread(fd, header, sizeof header, 0);
+    ssize_t n = pread(fd, head.bytes, sizeof head.bytes, 0);
     if (n < 0)
         return refuse_errno(ret_error, name, "cannot read");
-    if (n < (ssize_t)sizeof header)
-        return size_check((uint64_t)n, name, ret_error);
-    if ((r = header_check(header, size, name, &root, ret_error)) != 0)
-        return r;
+    head.len = (uint64_t)n;
+    if (head.len < HEADER_BYTES)
+        return size_check(head.len, name, ret_error);
     void *p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
     if (p == MAP_FAILED)
         return refuse_errno(ret_error, name, "cannot map");
     advise(p, size);
     struct map map = {.base = p, .size = size, .mapped = size};
-    if ((r = tree_new(map, root, name, ret_tree, ret_error)) != 0)
+    if ((r = tree_new(map, &head, name, ret_tree, ret_error)) != 0)
         munmap(p, size);
     return r;
 }
@@ -174,13 +207,13 @@ int act_open_path(const char *path, struct act **ret_tree, struct act_error *ret
 int act_open_memory(const void *data, size_t size, const char *name, struct act **ret_tree,
                     struct act_error *ret_error)
 {
-    uint64_t root = 0;
+    struct head head = {0};
     int r = size_check(size, name, ret_error);
-    if (r == 0)
-        r = header_check(data, size, name, &root, ret_error);
     if (r != 0)
         return r;
-    return tree_new((struct map){.base = data, .size = size}, root, name, ret_tree, ret_error);
+    head.len = size < sizeof head.bytes ? size : sizeof head.bytes;
+    memcpy(head.bytes, data, head.len);
+    return tree_new((struct map){.base = data, .size = size}, &head, name, ret_tree, ret_error);
 }
 
 void act_close(struct act *tree)
@@ -208,5 +241,37 @@ void act_info(const struct act *tree, struct act_info *ret_info)
         .root_offset = tree->root,
         .mapped_bytes = tree->map.mapped,
         .mapping_start = tree->map.mapped > 0 ? (uint64_t)(uintptr_t)tree->map.base : 0,
+        .values = tree->values,
+        .metadata_state = tree->metadata_state,
+        .metadata = tree->metadata,
     };
+}
+
+size_t act_root_history(const struct act *tree, uint64_t *ret_roots, size_t max)
+{
+    struct trailer trailer = {0};
+    uint64_t root = tree->header_root;
+    size_t n = 0;
+    do {
+        if (n < max)
+            ret_roots[n] = root;
+        n++;
+    } while (n < TRAILERS_MAX && trailer_next(&tree->map, tree->header_root, &trailer) &&
+             (root = trailer.root) != 0);
+    return n;
+}
+
+int act_set_root(struct act *tree, uint64_t root_offset)
+{
+    struct trailer trailer = {0};
+    bool is_there = root_offset == tree->header_root;
+    for (unsigned i = 0; i < TRAILERS_MAX && !is_there; i++) {
+        if (!trailer_next(&tree->map, tree->header_root, &trailer))
+            break;
+        is_there = trailer.root == root_offset;
+    }
+    if (!is_there)
+        return ACT_BAD_ROOT;
+    tree_use_root(tree, root_offset);
+    return 0;
 }

@@ -2,8 +2,12 @@
  * act/act.h: read Arena Compact Tree files (magic "ACTree03").
  *
  * An ACT file is a trie that is searched in place: keys are byte strings (also the empty one), each
- * has at most one unsigned 64-bit value. Opening maps the file and reads its 16-byte header;
- * nothing else is read, whatever the size. A lookup touches only the pages on its path.
+ * has at most one unsigned 64-bit value, which may stand for a byte string. Opening maps the file
+ * and reads its header and metadata, at most 96 bytes, and of a merged file the trailers; nothing
+ * else is read, whatever the size. A lookup touches only the pages on its path.
+ *
+ * Here are opening and point lookups. act/cursor.h (included below) walks in order, act/builder.h
+ * makes files, act/verify.h checks them.
  *
  * "Section N" is a section of the format's specification, docs/FORMAT.md.
  *
@@ -16,7 +20,8 @@
  * that is *truncated* while it is mapped raises SIGBUS on the next touch of a lost page. Replace
  * files by rename, never in place.
  *
- * Threads. Any number of threads may look up in a tree at once. act_close must come last.
+ * Threads. Any number of threads may look up in a tree at once. act_close must come last, and what
+ * says "before other threads use the tree" must come first.
  */
 #ifndef ACT_ACT_H
 #define ACT_ACT_H
@@ -43,6 +48,9 @@ enum act_outcome {
     ACT_OK = 0,
     ACT_MISS = 1,         /* the key has no value, or the position does not exist */
     ACT_CORRUPT = 2,      /* the tree is damaged on this key's path: section 10 */
+    ACT_LIMIT = 3,        /* the allowed work is done, the answer is not complete: call again */
+    ACT_TOO_LONG = 4,     /* a key is longer than the caller allows */
+    ACT_NOT_BYTES = 5,    /* the tree's values are not byte strings */
     ACT_NOT_REGULAR = 10, /* open: not a regular file */
     ACT_TOO_SHORT = 11,   /* open: fewer than ACT_MIN_SIZE_BYTES */
     ACT_BAD_MAGIC = 12,   /* open: not an ACT file */
@@ -72,6 +80,38 @@ struct act_node {
     uint64_t children[4]; /* set of the bytes that lead on: byte b is bit b % 64 of word b / 64 */
 };
 
+/* What the values of a tree are: section 11. */
+enum act_values {
+    ACT_VALUES_U64 = 0,   /* numbers */
+    ACT_VALUES_BYTES = 1, /* offsets of byte strings: act_bytes */
+    /* Byte strings, but merged since by a writer that takes the offsets for numbers: which ones are
+     * offsets cannot be told any more. Not to be served. */
+    ACT_VALUES_MIXED = 2,
+};
+
+/* How much of a file's metadata counts, with the root that the tree is read from: section 11. */
+enum act_metadata_state {
+    ACT_METADATA_NONE = 0,    /* there is none */
+    ACT_METADATA_DAMAGED = 1, /* there is some, but its checksum or its offsets are wrong */
+    ACT_METADATA_FOREIGN = 2, /* of another root, to which no chain of merges leads: nothing */
+    ACT_METADATA_TABLES = 3,  /* of an older root: the sibling tables, not the rest */
+    ACT_METADATA_FULL = 4,    /* of this root: everything */
+};
+
+/* Metadata as the file has it. Facts about the contents hold only in ACT_METADATA_FULL. */
+struct act_metadata {
+    uint8_t version;
+    uint8_t value_mode;          /* 0 numbers, 1 byte strings */
+    uint16_t flags;              /* none is known: 0 */
+    uint16_t table_min_children; /* the smallest number of children that has a table */
+    uint64_t root_offset;        /* the builder's root: R */
+    uint64_t objects_end;        /* the end of the builder's objects: E */
+    uint64_t n_keys;
+    uint64_t longest_key_bytes;
+    uint64_t created_s; /* Unix time in seconds; 0: not recorded */
+    uint8_t digest[16]; /* XXH3-128 of [16, E), canonical form: big-endian */
+};
+
 /* What is known of an open tree without reading it. */
 struct act_info {
     const char *version;    /* "ACTree03", static */
@@ -79,6 +119,9 @@ struct act_info {
     uint64_t root_offset;   /* absolute, bytes; taken once at open */
     uint64_t mapped_bytes;  /* 0 for a tree opened from memory */
     uint64_t mapping_start; /* address of the mapping, 0 likewise: for mincore, smaps */
+    enum act_values values;
+    enum act_metadata_state metadata_state;
+    struct act_metadata metadata; /* valid from ACT_METADATA_FOREIGN on */
 };
 
 /*
@@ -139,11 +182,71 @@ ACT_PUBLIC int act_exists(const struct act *tree, const void *key, size_t key_le
 ACT_PUBLIC int act_node(const struct act *tree, const void *key, size_t key_len,
                         struct act_node *ret_node, struct act_fault *ret_fault);
 
+/*
+ * The byte string that value stands for, in a tree of ACT_VALUES_BYTES (section 11). value is what
+ * act_get, act_node or a cursor gave.
+ *
+ * ret_bytes  a view into the tree, valid until act_close. Never NULL.
+ * ret_fault  set on ACT_CORRUPT; may be NULL.
+ *
+ * 0, ACT_CORRUPT (no string of this tree stands there) or ACT_NOT_BYTES.
+ */
+ACT_PUBLIC int act_bytes(const struct act *tree, uint64_t value, const uint8_t **ret_bytes,
+                         size_t *ret_len, struct act_fault *ret_fault);
+
+/*
+ * The longest stored key that key begins with (key itself included): its length and value. One
+ * walk. 0, ACT_MISS or ACT_CORRUPT.
+ */
+ACT_PUBLIC int act_longest_prefix(const struct act *tree, const void *key, size_t key_len,
+                                  size_t *ret_len, uint64_t *ret_value,
+                                  struct act_fault *ret_fault);
+
+/* A stored key that another key begins with. */
+struct act_prefix {
+    size_t len; /* its length: it is the first len bytes of the other key */
+    uint64_t value;
+};
+
+/*
+ * All stored keys that key begins with (key itself included), shortest first, in one walk.
+ *
+ * min_len       shorter ones are passed over: to go on after a full array, the last len + 1.
+ * ret_prefixes  room for max of them, the caller's.
+ * ret_n         how many there are in it; max may mean that there are more.
+ *
+ * 0 (also where there are none) or ACT_CORRUPT.
+ */
+ACT_PUBLIC int act_prefixes(const struct act *tree, const void *key, size_t key_len, size_t min_len,
+                            struct act_prefix *ret_prefixes, size_t max, size_t *ret_n,
+                            struct act_fault *ret_fault);
+
+/*
+ * The roots that the file has had, newest first, the one that this tree is read from among them:
+ * the header's, as taken at open, and those that the chain of merge trailers names (section 7). An
+ * entry that does not lie below the one before, or names no possible root, ends the chain (section
+ * 10).
+ *
+ * ret_roots  room for max of them, the caller's; may be NULL if max is 0.
+ *
+ * The number of roots, which may be above max. At most 1000 are followed.
+ */
+ACT_PUBLIC size_t act_root_history(const struct act *tree, uint64_t *ret_roots, size_t max);
+
+/*
+ * Reads the tree from another of its roots from now on: one that act_root_history gives. To be
+ * called before other threads use the tree, and while no cursor is on it. 0, or ACT_BAD_ROOT: it is
+ * none of those.
+ */
+ACT_PUBLIC int act_set_root(struct act *tree, uint64_t root_offset);
+
 /* Facts taken at open. Reads no page of the tree. */
 ACT_PUBLIC void act_info(const struct act *tree, struct act_info *ret_info);
 
 #ifdef __cplusplus
 }
 #endif
+
+#include <act/cursor.h> /* IWYU pragma: export */
 
 #endif

@@ -1,0 +1,152 @@
+/*
+ * act/cursor.h: walk a tree in the order of its keys, or position by position.
+ *
+ * A cursor stands at a *position* (section 5: a prefix of a stored path, which may or may not have
+ * a value) or *between* positions, where a move found nothing. The order of keys is that of their
+ * bytes, a prefix before what it begins; the sequence of a tree is all its keys with a value, the
+ * empty one included.
+ *
+ * Two families of moves can be mixed freely:
+ *
+ *   entries    first, last, next, prev, seek: to keys that have a value
+ *   positions  node, descend, ascend: along the trie, as a zipper does
+ *
+ * Memory. A cursor allocates only when it is made: address space for the deepest path, to which the
+ * kernel gives memory as it is used. No move allocates, and none recurses.
+ *
+ * Bounded work. A file in which runs are shared can hold more positions than it has bytes, so a
+ * single move may have to pass many positions without a value. act_cursor_set_budget bounds the
+ * nodes that moves may visit; a move that has used it up ends with ACT_LIMIT and goes on where it
+ * stopped when the same move is called again.
+ *
+ * Results of moves: 0; ACT_MISS: there is no such entry or position; ACT_CORRUPT: act_cursor_fault
+ * tells where; ACT_LIMIT; ACT_TOO_LONG: the key there is longer than max_key_bytes. After
+ * ACT_CORRUPT and ACT_TOO_LONG the cursor stands nowhere: only first, last, seek and reset lead
+ * back.
+ *
+ * Threads. A cursor is one thread's. Any number of cursors may walk a tree at once.
+ */
+#ifndef ACT_CURSOR_H
+#define ACT_CURSOR_H
+
+#include <act/act.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* max_key_bytes where 0 is given. */
+#define ACT_MAX_KEY_BYTES ((size_t)1 << 20)
+
+struct act_cursor;
+
+/*
+ * Makes a cursor at the root of tree.
+ *
+ * max_key_bytes  the longest key that it goes to; 0: ACT_MAX_KEY_BYTES. Address space grows with it
+ *                (see above).
+ * ret_cursor     owned by the caller: act_cursor_free, before act_close of the tree.
+ *
+ * 0 or -ENOMEM.
+ */
+ACT_PUBLIC int act_cursor_new(const struct act *tree, size_t max_key_bytes,
+                              struct act_cursor **ret_cursor);
+
+/* NULL is fine. */
+ACT_PUBLIC void act_cursor_free(struct act_cursor *cursor);
+
+/* As if it were new, at the root of tree, which may be another tree: no bounds, no budget. Does
+ * not allocate. */
+ACT_PUBLIC void act_cursor_reset(struct act_cursor *cursor, const struct act *tree);
+
+/* Bounds the nodes that all moves from now on may visit together. UINT64_MAX: no bound. */
+ACT_PUBLIC void act_cursor_set_budget(struct act_cursor *cursor, uint64_t nodes);
+
+/* What is left of it. */
+ACT_PUBLIC uint64_t act_cursor_budget(const struct act_cursor *cursor);
+
+/*
+ * Confines the entry moves: to the keys that begin with prefix, or to the keys from `from` (itself
+ * included) up to `to` (not included; NULL: no end). One confinement holds at a time; an empty
+ * prefix takes it away. The cursor then stands before the first entry: next is first. Position
+ * moves are not confined.
+ *
+ * The bytes are borrowed until the next confinement or reset.
+ */
+ACT_PUBLIC void act_cursor_set_prefix(struct act_cursor *cursor, const void *prefix, size_t len);
+ACT_PUBLIC void act_cursor_set_range(struct act_cursor *cursor, const void *from, size_t from_len,
+                                     const void *to, size_t to_len);
+
+/*
+ * To the first or last entry within the confinement. ACT_MISS: there is none.
+ */
+ACT_PUBLIC int act_cursor_first(struct act_cursor *cursor);
+ACT_PUBLIC int act_cursor_last(struct act_cursor *cursor);
+
+/*
+ * To the entry of key; to the first one at or after it; to the last one at or before it; always
+ * within the confinement. On ACT_MISS the cursor stands where the key would be: next and prev go to
+ * the entries on either side.
+ */
+ACT_PUBLIC int act_cursor_seek(struct act_cursor *cursor, const void *key, size_t key_len);
+ACT_PUBLIC int act_cursor_seek_at_or_after(struct act_cursor *cursor, const void *key,
+                                           size_t key_len);
+ACT_PUBLIC int act_cursor_seek_at_or_before(struct act_cursor *cursor, const void *key,
+                                            size_t key_len);
+
+/*
+ * To the first entry after, or the last one before, where the cursor stands. From a position
+ * without a value too. ACT_MISS: there is none; the cursor then stands behind the last entry, or
+ * before the first, and the opposite move leads back to it.
+ */
+ACT_PUBLIC int act_cursor_next(struct act_cursor *cursor);
+ACT_PUBLIC int act_cursor_prev(struct act_cursor *cursor);
+
+/*
+ * Counts the entries from where the cursor stands (its own included, if it stands on one) to the
+ * end of the confinement, and goes there. To count under a prefix: set_prefix, first, count.
+ *
+ * ret_count  entries counted by this call, also on ACT_LIMIT: then the count is not exact, and the
+ *            next call goes on behind the last one counted.
+ *
+ * 0: all are counted. ACT_LIMIT, ACT_CORRUPT or ACT_TOO_LONG likewise end a part count.
+ */
+ACT_PUBLIC int act_cursor_count(struct act_cursor *cursor, uint64_t *ret_count);
+
+/*
+ * The bytes of the key or position that the cursor stands at: a view, valid until the next move.
+ * NULL if it stands at none. An empty key is not NULL.
+ */
+ACT_PUBLIC const uint8_t *act_cursor_key(const struct act_cursor *cursor, size_t *ret_len);
+
+/* The value there. 0, or ACT_MISS: no value, or the cursor stands at no position. */
+ACT_PUBLIC int act_cursor_value(const struct act_cursor *cursor, uint64_t *ret_value);
+
+/* Value and child set of the position, as act_node. 0, ACT_MISS: the cursor stands at none, or
+ * ACT_CORRUPT. Does not move. */
+ACT_PUBLIC int act_cursor_node(struct act_cursor *cursor, struct act_node *ret_node);
+
+/* To the root's position: the empty key. 0 or ACT_CORRUPT. */
+ACT_PUBLIC int act_cursor_root(struct act_cursor *cursor);
+
+/* Down by one byte, or by all len bytes. ACT_MISS: there is no such position; the cursor stays
+ * where it is. */
+ACT_PUBLIC int act_cursor_descend(struct act_cursor *cursor, uint8_t byte);
+ACT_PUBLIC int act_cursor_descend_by(struct act_cursor *cursor, const void *bytes, size_t len);
+
+/* Down along positions with one child, at least one byte, to the first that has a value or not
+ * exactly one child. ACT_MISS: the cursor's own position has not exactly one child; it stays. */
+ACT_PUBLIC int act_cursor_descend_chain(struct act_cursor *cursor);
+
+/* Up by n bytes, at most to the root's position. ACT_MISS: the cursor stands at no position.
+ * ret_n  how many bytes that were; may be NULL. */
+ACT_PUBLIC int act_cursor_ascend(struct act_cursor *cursor, size_t n, size_t *ret_n);
+
+/* Where and why the last move ended in ACT_CORRUPT. */
+ACT_PUBLIC struct act_fault act_cursor_fault(const struct act_cursor *cursor);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,28 @@
+/*
+ * value: byte values (section 11). A position's number is the offset of a string.
+ */
+#include "tree/tree.h"
+
+int act_bytes(const struct act *tree, uint64_t value, const uint8_t **ret_bytes, size_t *ret_len,
+              struct act_fault *ret_fault)
+{
+    struct view view = {.map = &tree->map};
+    uint64_t begin, len, end = tree->metadata.objects_end;
+    if (tree->values != ACT_VALUES_BYTES)
+        return ACT_NOT_BYTES;
+    int r = 0;
+    if (value < tree->map.tables_begin || value >= end)
+        r = view_corrupt(&view, value, "a byte value outside the arena");
+    if (r == 0)
+        r = varint_read(&view, value, end, &len, &begin);
+    if (r == 0 && len > end - begin)
+        r = view_corrupt(&view, value, "a byte value that runs past the arena's end");
+    if (r != 0) {
+        if (ret_fault)
+            *ret_fault = view.fault;
+        return r;
+    }
+    *ret_bytes = map_at(&tree->map, begin, len);
+    *ret_len = (size_t)len;
+    return 0;
+}
