@@ -110,6 +110,15 @@ void text_write_hex(FILE *file, struct slice bytes)
     }
 }
 
+uint8_t *text_put_hex(uint8_t *to, struct slice bytes)
+{
+    for (size_t i = 0; i < bytes.len; i++) {
+        *to++ = (uint8_t)hex_digits[bytes.p[i] >> 4];
+        *to++ = (uint8_t)hex_digits[bytes.p[i] & 15];
+    }
+    return to;
+}
+
 bool text_is_utf8(struct slice bytes)
 {
     uint32_t c;

@@ -21,6 +21,9 @@ void text_write(FILE *file, struct slice bytes, unsigned flags);
 /* Two lower-case digits a byte. */
 void text_write_hex(FILE *file, struct slice bytes);
 
+/* The same into memory. Result: behind them. */
+uint8_t *text_put_hex(uint8_t *to, struct slice bytes);
+
 /* Is it well-formed UTF-8 (RFC 3629)? */
 bool text_is_utf8(struct slice bytes);
 
