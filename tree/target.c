@@ -1,0 +1,166 @@
+/*
+ * target: see target.h.
+ */
+#include "tree/target.h"
+
+#include "base/fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MODE_NEW   0666 /* as far as the umask lets it */
+#define MODE_BITS  07777
+#define NAME_TRIES 100
+
+static int refuse(struct act_error *error, int result, const char *path, const char *what)
+{
+    snprintf(error->message, sizeof error->message, "%.512s: %s%s%s", path, what,
+             result < 0 ? ": " : "", result < 0 ? strerror(-result) : "");
+    return result;
+}
+
+/* A name that nobody has yet, hidden beside the target. */
+static void temporary_name(struct target *target)
+{
+    uint64_t number = 0;
+    (void)!getrandom(&number, sizeof number, GRND_NONBLOCK);
+    snprintf(target->temporary, sizeof target->temporary, ".act-%016llx",
+             (unsigned long long)(number ^ (uint64_t)getpid()));
+}
+
+/* path with its symbolic links followed; a target that does not exist yet keeps the name. */
+static int resolve(struct target *target, const char *path, struct act_error *error)
+{
+    struct stat st;
+    char *real = lstat(path, &st) == 0 && S_ISLNK(st.st_mode) ? realpath(path, NULL) : NULL;
+    target->path = real ? real : strdup(path);
+    if (!target->path)
+        return refuse(error, -ENOMEM, path, "cannot write");
+    char *slash = strrchr(target->path, '/');
+    target->name = slash ? slash + 1 : target->path;
+    if (*target->name == '\0')
+        return refuse(error, -EISDIR, path, "cannot write");
+    if (stat(target->path, &st) < 0)
+        return errno == ENOENT ? 0 : refuse(error, -errno, path, "cannot write");
+    if (!S_ISREG(st.st_mode))
+        return refuse(error, ACT_NOT_REGULAR, path, "cannot be replaced: not a regular file");
+    target->has_old = true;
+    target->mode = st.st_mode & MODE_BITS;
+    target->uid = st.st_uid;
+    target->gid = st.st_gid;
+    return 0;
+}
+
+static int open_directory(struct target *target, struct act_error *error)
+{
+    size_t len = (size_t)(target->name - target->path);
+    char *directory = len > 0 ? strndup(target->path, len) : strdup(".");
+    if (!directory)
+        return refuse(error, -ENOMEM, target->path, "cannot write");
+    target->directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r = target->directory_fd < 0
+                ? refuse(error, -errno, directory, "cannot write into the directory")
+                : 0;
+    free(directory);
+    return r;
+}
+
+static int open_file(struct target *target, struct act_error *error)
+{
+    target->fd = openat(target->directory_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, MODE_NEW);
+    if (target->fd >= 0)
+        return 0;
+    if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL)
+        return refuse(error, -errno, target->path, "cannot write");
+    for (int i = 0; i < NAME_TRIES && target->fd < 0; i++) {
+        temporary_name(target);
+        target->fd = openat(target->directory_fd, target->temporary,
+                            O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, MODE_NEW);
+        if (target->fd < 0 && errno != EEXIST)
+            break;
+    }
+    if (target->fd >= 0)
+        return 0;
+    int saved = errno;
+    target->temporary[0] = '\0';
+    return refuse(error, -saved, target->path, "cannot write");
+}
+
+int target_init(struct target *target, const char *path, struct act_error *error)
+{
+    *target = (struct target){.fd = -1, .directory_fd = -1};
+    int r = resolve(target, path, error);
+    if (r == 0)
+        r = open_directory(target, error);
+    return r == 0 ? open_file(target, error) : r;
+}
+
+void target_deinit(struct target *target)
+{
+    if (target->temporary[0] != '\0')
+        (void)unlinkat(target->directory_fd, target->temporary, 0);
+    fd_closep(&target->fd);
+    fd_closep(&target->directory_fd);
+    free(target->path);
+    target->path = NULL;
+}
+
+/* Gives the nameless file that name. */
+static int link_as(const struct target *target, const char *name)
+{
+    char self[32];
+    snprintf(self, sizeof self, "/proc/self/fd/%d", target->fd);
+    if (linkat(AT_FDCWD, self, target->directory_fd, name, AT_SYMLINK_FOLLOW) == 0)
+        return 0;
+    if (errno != ENOENT)
+        return -errno;
+    /* Without /proc this takes a privilege. */
+    return linkat(target->fd, "", target->directory_fd, name, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+/* Under a temporary name, to be renamed over the old file; or at once, where there is none. */
+static int link_nameless(struct target *target)
+{
+    int r = target->has_old ? -EEXIST : link_as(target, target->name);
+    for (int i = 0; i < NAME_TRIES && r == -EEXIST; i++) {
+        temporary_name(target);
+        r = link_as(target, target->temporary);
+        if (r != 0)
+            target->temporary[0] = '\0';
+        if (r == 0)
+            return 0;
+    }
+    return r;
+}
+
+int target_publish(struct target *target)
+{
+    int r = 0;
+    if (target->has_old) {
+        /* The owner first: changing it may clear bits of the mode. */
+        (void)!fchown(target->fd, target->uid, target->gid);
+        if (fchmod(target->fd, target->mode) < 0)
+            return -errno;
+    }
+    if (fsync(target->fd) < 0)
+        return -errno;
+    if (target->temporary[0] == '\0')
+        r = link_nameless(target);
+    if (r == 0 && target->temporary[0] != '\0') {
+        if (renameat(target->directory_fd, target->temporary, target->directory_fd, target->name) <
+            0)
+            return -errno;
+        target->temporary[0] = '\0';
+    }
+    /* Some file systems cannot sync a directory, and need not. */
+    if (r == 0 && fsync(target->directory_fd) < 0 && errno != EINVAL)
+        r = -errno;
+    return r;
+}
