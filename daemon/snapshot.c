@@ -83,13 +83,38 @@ static const char *find_damage(const struct snapshot *snapshot, const struct sta
     return "the file was overwritten in place";
 }
 
-/* Size, root and time of writing: what a faithful copy keeps and another version changes. */
-static uint64_t identity_of(const struct snapshot *snapshot)
+/* The digest, where the file has one. Else size, root and time of writing: what a faithful copy
+ * keeps and another version changes. */
+static uint64_t identity_of(const struct snapshot *snapshot, const struct act_info *info)
 {
+    if (info->metadata_state == ACT_METADATA_FULL)
+        return XXH3_64bits(info->metadata.digest, sizeof info->metadata.digest);
     uint64_t facts[4] = {htole64(snapshot->size_bytes), htole64(snapshot->root_offset),
                          htole64((uint64_t)snapshot->mtime.tv_sec),
                          htole64((uint64_t)snapshot->mtime.tv_nsec)};
     return XXH3_64bits(facts, sizeof facts);
+}
+
+static const char *remark_on(const struct act_info *info)
+{
+    switch (info->metadata_state) {
+    case ACT_METADATA_DAMAGED:
+        return "its metadata is damaged: it is served without; write the file again";
+    case ACT_METADATA_FOREIGN:
+        return "its metadata belongs to another root: it is served without; write the file again";
+    default:
+        return NULL;
+    }
+}
+
+static int refuse_mixed(const char *path, struct act_error *error)
+{
+    snprintf(
+        error->message, sizeof error->message,
+        "%.512s: its values are byte strings, and it was merged into by a writer that does not "
+        "know them: build the file again",
+        path);
+    return ACT_NOT_BYTES;
 }
 
 static int snapshot_fill(struct snapshot *snapshot, const char *path, struct act_error *error)
@@ -108,6 +133,9 @@ static int snapshot_fill(struct snapshot *snapshot, const char *path, struct act
     if (r != 0)
         return r;
     act_info(snapshot->tree, &info);
+    if (info.values == ACT_VALUES_MIXED)
+        return refuse_mixed(path, error);
+    snapshot->remark = remark_on(&info);
     snapshot->device = st.st_dev;
     snapshot->inode = st.st_ino;
     snapshot->size_bytes = info.size_bytes;
@@ -115,7 +143,7 @@ static int snapshot_fill(struct snapshot *snapshot, const char *path, struct act
     /* mtime was taken before the header was read: a write in between shows as a change. */
     snapshot->mtime = snapshot->seen_mtime = st.st_mtim;
     snapshot->seen_size_bytes = info.size_bytes;
-    snapshot->identity = identity_of(snapshot);
+    snapshot->identity = identity_of(snapshot, &info);
     return 0;
 }
 

@@ -33,11 +33,13 @@ struct snapshot {
 
     uint64_t seen_size_bytes; /* at the last check that found the tree unharmed */
     struct timespec seen_mtime;
+    const char *remark; /* NULL, or what is odd about the file and no reason to refuse it */
     const char *damage; /* NULL, or why its answers cannot be trusted any more: static text */
 };
 
-/* Opens path as generation number, with a cache of sibling tables of so many bytes. 0; an outcome
- * of act_open_fd or -errno with error filled in. */
+/* Opens path as generation number, with a cache of sibling tables of so many bytes. 0; with error
+ * filled in: an outcome of act_open_fd, ACT_NOT_BYTES (byte values, merged by a writer that does
+ * not know them), or -errno. */
 int snapshot_open(const char *path, uint64_t number, size_t table_cache_bytes,
                   struct snapshot **ret, struct act_error *error);
 

@@ -378,6 +378,8 @@ int supervisor_run(const struct config *config)
                                            .started_ms = clock_ms()};
     int r = snapshot_open(config->tree_path, 1, config->tree_table_cache_bytes,
                           &supervisor->service.snapshot, &error);
+    if (r == 0 && supervisor->service.snapshot->remark)
+        log_warning("%s: %s", config->tree_path, supervisor->service.snapshot->remark);
     if (r != 0)
         log_error("%s", error.message);
     else

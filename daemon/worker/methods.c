@@ -150,17 +150,53 @@ static int method_ping(struct call *call)
     return 0;
 }
 
+/* What a reply gives for a value: the number, or the byte string that it stands for. */
+struct value {
+    bool is_bytes;
+    uint64_t number;
+    struct slice bytes;
+};
+
+/* 0 or ACT_CORRUPT. */
+static int value_of(const struct call *call, uint64_t number, struct value *ret,
+                    struct act_fault *fault)
+{
+    struct value value = {.number = number};
+    int r = act_bytes(tree_of(call), number, &value.bytes.p, &value.bytes.len, fault);
+    value.is_bytes = r == 0;
+    if (r == ACT_CORRUPT)
+        return r;
+    *ret = value;
+    return 0;
+}
+
+static int look_up(const struct call *call, struct slice key, struct value *ret,
+                   struct act_fault *fault)
+{
+    uint64_t number;
+    int r = act_get(tree_of(call), key.p, key.len, &number, fault);
+    return r == 0 ? value_of(call, number, ret, fault) : r;
+}
+
+static void reply_value(struct reply *reply, const struct value *value)
+{
+    if (value->is_bytes)
+        reply_bytes(reply, value->bytes);
+    else
+        reply_u64(reply, value->number);
+}
+
 static int method_get(struct call *call)
 {
     struct slice key;
-    uint64_t value;
+    struct value value;
     int r = param_key(call, &key);
     if (r != 0)
         return r;
-    r = act_get(tree_of(call), key.p, key.len, &value, &call->fault);
+    r = look_up(call, key, &value, &call->fault);
     count(call, r);
     if (r == 0)
-        reply_u64(call->reply, value);
+        reply_value(call->reply, &value);
     else if (r == ACT_MISS)
         reply_nil(call->reply);
     return r == ACT_MISS ? 0 : r;
@@ -193,11 +229,14 @@ static int method_node(struct call *call)
 {
     struct slice key;
     struct act_node node = {0};
+    struct value value = {0};
     uint8_t bytes[256];
     int r = param_key(call, &key);
     if (r != 0)
         return r;
     r = act_node(tree_of(call), key.p, key.len, &node, &call->fault);
+    if (r == 0 && node.has_value)
+        r = value_of(call, node.value, &value, &call->fault);
     count(call, r);
     if (r != 0 && r != ACT_MISS)
         return r;
@@ -206,7 +245,7 @@ static int method_node(struct call *call)
     reply_bool(call->reply, r == 0);
     reply_text(call->reply, "value");
     if (node.has_value)
-        reply_u64(call->reply, node.value);
+        reply_value(call->reply, &value);
     else
         reply_nil(call->reply);
     reply_text(call->reply, "children");
@@ -259,9 +298,10 @@ static void reply_key_errors(struct call *call, const msgpack_object_array *keys
     reply_array(call->reply, n_failed);
     for (uint32_t i = 0; i < keys->size; i++) {
         struct slice key = {0};
+        struct value value;
         struct act_fault fault;
         param_bytes(&keys->ptr[i], &key);
-        if (act_get(tree_of(call), key.p, key.len, NULL, &fault) != ACT_CORRUPT)
+        if (look_up(call, key, &value, &fault) != ACT_CORRUPT)
             continue;
         snprintf(text, sizeof text, "CORRUPT: offset %" PRIu64 ": %s", fault.offset, fault.reason);
         reply_array(call->reply, 2);
@@ -280,12 +320,12 @@ static uint32_t reply_values(struct call *call, const msgpack_object_array *keys
     reply_array(call->reply, keys->size);
     for (uint32_t i = 0; i < keys->size; i++) {
         struct slice key = {0};
-        uint64_t value;
+        struct value value;
         param_bytes(&keys->ptr[i], &key);
-        int r = act_get(tree_of(call), key.p, key.len, &value, NULL);
+        int r = look_up(call, key, &value, NULL);
         count(call, r);
         if (r == 0)
-            reply_u64(call->reply, value);
+            reply_value(call->reply, &value);
         else
             reply_nil(call->reply);
         n_failed += r == ACT_CORRUPT;
@@ -326,10 +366,11 @@ static int method_info(struct call *call)
     reply_pair_text(reply, "version", ACTD_VERSION);
     reply_pair_number(reply, "pid", (uint64_t)getpid());
     reply_text(reply, "tree");
-    reply_map(reply, 6);
+    reply_map(reply, 7);
     reply_text(reply, "path");
     reply_bytes(reply, slice_of_str(snapshot->path)); /* a path is bytes, not always UTF-8 */
     reply_pair_text(reply, "format", info.version);
+    reply_pair_text(reply, "values", info.values == ACT_VALUES_BYTES ? "bytes" : "u64");
     reply_pair_number(reply, "size_bytes", info.size_bytes);
     reply_pair_number(reply, "root_offset", info.root_offset);
     reply_pair_number(reply, "mtime_ms",

@@ -221,6 +221,7 @@ def test_info_tells_what_is_served(cities, client):
     assert info["tree"] == {
         "path": bytes(paths.CITIES),
         "format": "ACTree03",
+        "values": "u64",
         "size_bytes": stat.st_size,
         "root_offset": int.from_bytes(data[8:16], "little"),
         "mtime_ms": stat.st_mtime_ns // 1000000,
