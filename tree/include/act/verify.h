@@ -24,9 +24,11 @@ struct act_finding {
     bool is_note;        /* odd, not a fault */
     uint64_t offset;     /* of the object, bytes from the start of the file */
     const char *reason;  /* static text */
+    uint64_t n;          /* how many such things this stands for: a note tells of the first one */
+    bool has_path;       /* false: no path leads there (a hole, metadata) */
     const uint8_t *path; /* the key bytes that lead there (the first way found); borrowed */
     size_t path_len;     /* bytes */
-    bool has_path;       /* false: no path leads there (a hole, metadata) */
+    bool is_path_cut;    /* these are only its first 2^20 bytes */
 };
 
 /* All zeros are the defaults. Callbacks are called from the calling thread. */

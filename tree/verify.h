@@ -1,0 +1,96 @@
+/*
+ * verify: what the parts of act_verify share.
+ *
+ *     verify.c         the order of the steps, and the counts at the end
+ *     verify_walk.c    from the root to every object, each once: sections 3 to 8
+ *     verify_object.c  what a node, its line, its table and its byte value must be like
+ *     verify_file.c    what is not found by walking: metadata, digest, end of the file, holes
+ *     verify_report.c  findings, and the key bytes that lead to them
+ *
+ * Results: 0: go on; ACT_CORRUPT: a fault was reported, and no other is wanted; -errno.
+ */
+#pragma once
+
+#include "act/verify.h"
+#include "tree/coverage.h"
+#include "tree/frames.h"
+#include "tree/meta.h"
+#include "tree/strict.h"
+#include "tree/tree.h"
+
+/* What is odd but legal is told once of a kind, at the end, with how often it came. */
+enum note_kind {
+    NOTE_SHARED,     /* a run that two branches have */
+    NOTE_DANGLING,   /* a leaf without a value */
+    NOTE_REMAINS,    /* bytes that only older roots reach */
+    NOTE_UNFINISHED, /* bytes behind the end: a merge that was not finished */
+    NOTE_CHAIN,      /* trailers that lead to something that is none */
+    NOTE_FOREIGN,    /* metadata of another root */
+    N_NOTES
+};
+
+struct note {
+    uint64_t n;
+    uint64_t offset;   /* of the first */
+    struct slice path; /* owned copy */
+    bool has_path, is_path_cut;
+};
+
+/* Where the walk is, for the path of a finding. */
+enum verify_place {
+    PLACE_NONE, /* at nothing that a key leads to */
+    PLACE_WALK  /* at the top frame's current sibling */
+};
+
+struct verify {
+    const struct act *tree;
+    const struct map *map;
+    struct act_verify_options options;
+    struct act_survey *survey;
+
+    struct scratch scratch;
+    struct coverage coverage;
+    struct frames frames;
+
+    uint8_t *path; /* owned; PATH_MAX_BYTES, or NULL: not needed yet */
+    struct note notes[N_NOTES];
+    struct digest *digest; /* owned; NULL: there is nothing to compare with */
+
+    uint64_t longest_key_bytes; /* of a key that has a value */
+    uint64_t done_bytes;        /* of objects that were walked */
+    uint64_t next_tick;         /* done_bytes of the next one */
+    uint64_t ahead;             /* file offset up to which the kernel was asked to read */
+};
+
+/* What more of a path is not told. */
+#define VERIFY_PATH_BYTES ((uint64_t)1 << 20)
+
+/* Bytes walked between two calls of on_progress. */
+#define VERIFY_TICK_BYTES ((uint64_t)1 << 20)
+
+/* verify_report.c */
+int verify_fault(struct verify *v, enum verify_place place, uint64_t offset, const char *reason);
+int verify_note(struct verify *v, enum verify_place place, uint64_t offset, enum note_kind kind);
+void verify_report_notes(struct verify *v);
+void verify_report_deinit(struct verify *v);
+
+/* verify_object.c. All are for the top frame's current sibling. */
+int verify_node(struct verify *v, const struct frame *frame, const struct strict *node);
+/* *ret_len: of the line in bytes; 0 where it cannot be told. */
+int verify_line(struct verify *v, const struct strict *node, uint64_t *ret_len);
+int verify_byte_value(struct verify *v, const struct strict *node);
+/* first: offset of the branch's run. */
+int verify_table(struct verify *v, const struct strict *branch, uint64_t first, bool is_shared);
+/* The run at first has been walked already for another parent. */
+int verify_shared(struct verify *v, const struct strict *parent, uint64_t first);
+
+/* verify_walk.c */
+int verify_walk(struct verify *v);
+
+/* verify_file.c, in the order of their use. */
+int verify_metadata(struct verify *v);
+/* Now and then: what goes on beside the walk. */
+void verify_tick(struct verify *v);
+int verify_end(struct verify *v);
+int verify_contents(struct verify *v);
+void verify_file_deinit(struct verify *v);

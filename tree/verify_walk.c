@@ -1,0 +1,126 @@
+/*
+ * verify_walk: from the root to every object, each once.
+ *
+ * Depth first, children in ascending order: a subtree's objects stand before its run, so the walk
+ * goes through the file forward, but for a step to the end of each subtree. A run that was walked
+ * already is not walked again, which makes the time linear in the file's size.
+ */
+#include "tree/verify.h"
+
+static int run_push(struct verify *v, uint64_t parent, uint64_t first, uint64_t key_len,
+                    unsigned n_children, bool is_below_line)
+{
+    int r = frames_push(&v->frames);
+    if (r != 0)
+        return r;
+    *v->frames.top = (struct frame){
+        .parent = parent,
+        .at = first,
+        .key_len = key_len,
+        .n_left = (uint16_t)n_children,
+        .index = UINT8_MAX,
+        .is_below_line = is_below_line,
+    };
+    if (v->frames.depth > v->survey->deepest_nodes)
+        v->survey->deepest_nodes = v->frames.depth;
+    return 0;
+}
+
+/* From a node to its children, whose keys begin with key_len bytes. */
+static int descend(struct verify *v, const struct strict *node, uint64_t key_len)
+{
+    uint64_t first = node->offset - node->child;
+    if (node->child == 0)
+        return verify_fault(v, PLACE_WALK, node->offset, "a reference to the node itself");
+    if (node->child > node->offset - HEADER_BYTES)
+        return verify_fault(v, PLACE_WALK, node->offset, "a reference that leaves the arena");
+    bool is_shared = coverage_is_node(&v->coverage, first);
+    if (is_shared && !coverage_is_first(&v->coverage, first))
+        return verify_fault(v, PLACE_WALK, node->offset, "a run that begins inside another run");
+    int r = is_shared ? verify_shared(v, node, first) : 0;
+    if (r == 0)
+        r = verify_table(v, node, first, is_shared);
+    if (r != 0 || is_shared)
+        return r;
+    return run_push(v, node->offset, first, key_len, node->n_children, node->is_line);
+}
+
+static inline void count_value(struct verify *v, uint64_t key_len)
+{
+    struct act_survey *survey = v->survey;
+    survey->n_values++;
+    survey->depth[key_len == 0 ? 0 : 64 - __builtin_clzll(key_len)]++;
+    if (key_len > v->longest_key_bytes)
+        v->longest_key_bytes = key_len;
+}
+
+static inline void count_object(struct verify *v, enum act_object kind, uint64_t bytes)
+{
+    v->survey->n_objects[kind]++;
+    v->survey->bytes[kind] += bytes;
+    v->done_bytes += bytes;
+}
+
+/* What every node must be like, for one that is not the plainest leaf; and its children. */
+static int node_visit(struct verify *v, const struct frame *frame, const struct strict *node)
+{
+    uint64_t key_len = frame->key_len, line_len = 0;
+    uint64_t n_faults = v->survey->n_faults;
+    int r = verify_node(v, frame, node);
+    if (r == 0 && node->is_line)
+        r = verify_line(v, node, &line_len);
+    if (r == 0 && node->has_value && v->tree->values == ACT_VALUES_BYTES)
+        r = verify_byte_value(v, node);
+    if (r != 0)
+        return r;
+    key_len += line_len;
+    if (node->has_value)
+        count_value(v, key_len);
+    if (!node->is_line)
+        v->survey->fan_out[node->n_children]++;
+    if (key_len > v->survey->deepest_bytes)
+        v->survey->deepest_bytes = key_len;
+    if (node->is_line && line_len == 0 && v->survey->n_faults > n_faults)
+        return 0; /* where its child stands in a key is not known */
+    return node->has_child && node->n_children > 0 ? descend(v, node, key_len + !node->is_line) : 0;
+}
+
+/* The next sibling of the top frame's run. */
+static inline int sibling_visit(struct verify *v, struct frame *frame)
+{
+    struct strict node;
+    uint64_t at = frame->at, limit = frame->parent != 0 ? frame->parent : v->map->size;
+    const char *reason = strict_read(v->map, at, limit, &node);
+    frame->n_left--;
+    frame->index++;
+    frame->path_end = 0;
+    if (!reason && !coverage_take_node(&v->coverage, at, node.end - at, frame->index == 0))
+        reason = "a node that overlaps another object";
+    if (reason) {
+        frame->n_left = 0; /* where the siblings behind it begin is not known */
+        return verify_fault(v, PLACE_WALK, at, reason);
+    }
+    frame->at = node.end;
+    count_object(v,
+                 node.is_line     ? ACT_OBJECT_LINE
+                 : node.has_child ? ACT_OBJECT_BRANCH
+                                  : ACT_OBJECT_LEAF,
+                 node.end - at);
+    return node_visit(v, frame, &node);
+}
+
+int verify_walk(struct verify *v)
+{
+    int r = run_push(v, 0, v->tree->root, 0, 1, false);
+    while (r == 0 && v->frames.top) {
+        if (v->frames.top->n_left == 0) {
+            frames_pop(&v->frames);
+            continue;
+        }
+        r = sibling_visit(v, v->frames.top);
+        if (v->done_bytes >= v->next_tick)
+            verify_tick(v);
+    }
+    v->survey->n_line_references = v->survey->n_objects[ACT_OBJECT_LINE];
+    return r;
+}
