@@ -94,12 +94,13 @@ static int make_room(struct dedup *dedup)
     return r < 0 ? r : 0;
 }
 
-int dedup_add(struct dedup *dedup, struct slice content, uint64_t offset, uint64_t *ret_offset)
+int dedup_add(struct dedup *dedup, enum dedup_kind kind, struct slice content, uint64_t offset,
+              uint64_t *ret_offset)
 {
     int r = make_room(dedup);
     if (r != 0)
         return r;
-    XXH128_hash_t hash = XXH3_128bits_withSeed(content.p, content.len, dedup->seed);
+    XXH128_hash_t hash = XXH3_128bits_withSeed(content.p, content.len, dedup->seed + kind);
     uint64_t tag = hash.high64, more = hash.low64 << OFFSET_BITS;
     size_t mask = dedup->n_slots - 1, first = slot_of(dedup->n_slots, tag), i = first;
     for (size_t probes = 0; dedup->slots[i].place != 0; i = (i + 1) & mask) {

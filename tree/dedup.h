@@ -36,8 +36,12 @@ void dedup_deinit(struct dedup *dedup);
 /* Outcome of dedup_add. */
 #define DEDUP_NEW 1
 
+/* Strings of different kinds are never taken for one. */
+enum dedup_kind { DEDUP_LINE_DATA, DEDUP_BYTE_VALUE };
+
 /*
  * The offset of that content, if it is known: 0 and *ret_offset. Else it is known from now on to
  * stand at offset: DEDUP_NEW. Or -ENOMEM (never where max_bytes is reached).
  */
-int dedup_add(struct dedup *dedup, struct slice content, uint64_t offset, uint64_t *ret_offset);
+int dedup_add(struct dedup *dedup, enum dedup_kind kind, struct slice content, uint64_t offset,
+              uint64_t *ret_offset);

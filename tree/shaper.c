@@ -59,11 +59,12 @@ static struct shaper_frame *top(struct shaper *s)
 }
 
 /* Section 3, each content once. */
-static int put_string(struct shaper *s, struct slice bytes, uint64_t *ret_offset, bool *ret_is_new)
+static int put_string(struct shaper *s, enum dedup_kind kind, struct slice bytes,
+                      uint64_t *ret_offset, bool *ret_is_new)
 {
     uint8_t number[NUMBER_BYTES_MAX];
     uint64_t at = output_at(s->output);
-    int r = dedup_add(s->dedup, bytes, at, ret_offset);
+    int r = dedup_add(s->dedup, kind, bytes, at, ret_offset);
     *ret_is_new = r == DEDUP_NEW;
     if (r != DEDUP_NEW)
         return r;
@@ -178,7 +179,7 @@ static int hang_in(struct shaper *s, struct description d, size_t depth)
     if (r == 0 && rest.len > 0) {
         struct description line = {0};
         bool is_new;
-        if ((r = put_string(s, rest, &line.line, &is_new)) != 0)
+        if ((r = put_string(s, DEDUP_LINE_DATA, rest, &line.line, &is_new)) != 0)
             return r;
         s->n_lines += is_new;
         s->line_bytes += is_new ? rest.len : 0;
@@ -301,7 +302,7 @@ void shaper_replace(struct shaper *s, uint64_t value)
 int shaper_put_bytes(struct shaper *s, struct slice bytes, uint64_t *ret_offset)
 {
     bool is_new;
-    int r = put_string(s, bytes, ret_offset, &is_new);
+    int r = put_string(s, DEDUP_BYTE_VALUE, bytes, ret_offset, &is_new);
     if (r == 0 && is_new) {
         s->n_byte_values++;
         s->byte_value_bytes += bytes.len;
