@@ -1,0 +1,197 @@
+/*
+ * cursor: every move against a sorted array, on the trees of the reference implementation and on
+ * random trees of an independent encoder.
+ */
+#include "cursormodel.h"
+#include "randomkeys.h"
+#include "treetest.h"
+#include "treewriter.h"
+#include "unit.h"
+
+#include <stdlib.h>
+
+static void check_tree(struct treetest *t, size_t step, uint64_t budget)
+{
+    struct cursor_model model;
+    cursor_model_init(&model, t->tree, &t->oracle);
+    model.budget = budget;
+    const char *wrong = cursor_model_check_all(&model, step);
+    if (wrong)
+        fail_msg("%s (budget %llu): %s", t->name, (unsigned long long)budget, wrong);
+    cursor_model_deinit(&model);
+}
+
+/* A node at a time must give the same as without a bound. */
+static void check_all(struct treetest *t, void *context)
+{
+    size_t step = t->oracle.n > 1000 ? t->oracle.n / 300 : 1;
+    (void)context;
+    check_tree(t, step, 0);
+    if (t->oracle.n <= 20000)
+        check_tree(t, step, 1);
+}
+
+static void edge_trees_are_walked_as_they_should(void **state)
+{
+    (void)state;
+    assert_int_equal(treetest_for_each("edge", check_all, NULL), 101);
+}
+
+static void the_trees_of_the_specification_are_walked_as_they_should(void **state)
+{
+    (void)state;
+    assert_int_equal(treetest_for_each("doc", check_all, NULL), 6);
+}
+
+static void large_trees_are_walked_as_they_should(void **state)
+{
+    (void)state;
+    static const char *const names[][2] = {{"shakespeare.act", "shakespeare.tsv.gz"},
+                                           {"cities.act", "cities.tsv.gz"}};
+    for (size_t i = 0; i < N_ELEMENTS(names); i++) {
+        struct treetest t;
+        treetest_open(&t, names[i][0], names[i][1]);
+        check_all(&t, NULL);
+        assert_int_equal(act_cache_tables(t.tree, 1 << 20), 0);
+        check_tree(&t, t.oracle.n / 300, 0);
+        treetest_close(&t);
+    }
+}
+
+static void random_trees_are_walked_as_they_should(void **state)
+{
+    (void)state;
+    static const unsigned sizes[] = {0, 1, 2, 5, 30, 300};
+    struct random random = {.state = 1};
+    for (unsigned round = 0; round < 300; round++) {
+        struct treetest t;
+        random_tree_open(&random, round % RANDOM_KINDS, sizes[round / 4 % N_ELEMENTS(sizes)], &t);
+        check_all(&t, NULL);
+        treetest_close(&t);
+    }
+}
+
+/* n children, on the root and one byte below it, with leaves and with lines. */
+static void check_width(unsigned n, bool is_nested, bool has_tails)
+{
+    struct treetest t;
+    struct oracle oracle;
+    oracle_init(&oracle);
+    for (unsigned i = 0; i < n; i++) {
+        const uint8_t key[] = {'n', (uint8_t)(n == 256 ? i : 255 - i), 't', 'a', 'i', 'l'};
+        size_t len = (is_nested ? 2U : 1) + (has_tails ? 4 : 0);
+        oracle_add(&oracle, is_nested ? key : key + 1, len, i);
+    }
+    oracle_sort(&oracle);
+    treetest_open_bytes(&t, treewriter_write(&oracle, TREEWRITER_BRANCH_ROOT), "wide tree");
+    t.oracle = oracle;
+    check_all(&t, NULL);
+    treetest_close(&t);
+}
+
+static void branches_of_every_width_are_walked_as_they_should(void **state)
+{
+    (void)state;
+    static const unsigned widths[] = {1, 2, 3, 8, 16, 30, 31, 32, 33, 63, 64, 65, 128, 255, 256};
+    for (size_t i = 0; i < N_ELEMENTS(widths); i++)
+        for (unsigned form = 0; form < 4; form++)
+            check_width(widths[i], form & 1, form & 2);
+}
+
+static void long_keys_are_walked_as_they_should(void **state)
+{
+    (void)state;
+    struct treetest t;
+    struct oracle oracle;
+    uint8_t *key = malloc(70001);
+    memset(key, 'x', 70000);
+    oracle_init(&oracle);
+    for (unsigned i = 0; i < 8; i++) {
+        key[70000 - (1 << (2 * i))] = 'y';
+        oracle_add(&oracle, key, 70000 - (i % 2), i);
+        oracle_add(&oracle, key, 35000, 100);
+    }
+    free(key);
+    oracle_sort(&oracle);
+    treetest_open_bytes(&t, treewriter_write(&oracle, TREEWRITER_LINE_ROOT), "long keys");
+    t.oracle = oracle;
+    check_all(&t, NULL);
+    treetest_close(&t);
+}
+
+static void random_move(struct cursor_model *model, struct random *random, const char *name)
+{
+    const struct oracle *oracle = model->oracle;
+    enum cursor_move move = random_below(random, MODEL_MOVES);
+    uint8_t bytes[2][160];
+    struct slice args[2];
+    /* Bounds and the rest move the cursor too far away to be made often. */
+    if ((move == MODEL_SET_PREFIX || move == MODEL_SET_RANGE || move == MODEL_SET_FROM ||
+         move == MODEL_RESET || move == MODEL_COUNT) &&
+        random_below(random, 8) != 0)
+        move = random_below(random, 2) ? MODEL_NEXT : MODEL_PREV;
+    for (unsigned i = 0; i < 2; i++) {
+        size_t len = 0;
+        if (oracle->n > 0) {
+            struct slice key = oracle->entries[random_below(random, (unsigned)oracle->n)].key;
+            len = key.len < 150 ? key.len : 150;
+            memcpy(bytes[i], key.p, len);
+        }
+        if (random_below(random, 2))
+            len = random_below(random, (unsigned)len + 1);
+        if (random_below(random, 3) == 0)
+            bytes[i][len++] = (uint8_t)random_below(random, 256);
+        args[i] = slice_of(bytes[i], len);
+    }
+    bool is_step = move == MODEL_DESCEND || move == MODEL_DESCEND_BY;
+    if (is_step && model->is_at && model->key.len < args[0].len && random_below(random, 4)) {
+        memcpy(bytes[0], model->key.p, model->key.len);
+        args[0] = slice_of(args[0].p + model->key.len, args[0].len - model->key.len);
+    }
+    if (move == MODEL_DESCEND && args[0].len == 0)
+        args[0] = slice_of("a", 1);
+    if (move == MODEL_ASCEND)
+        args[0].len = random_below(random, 5);
+    model->budget = random_below(random, 3);
+    const char *wrong = cursor_model_move(model, move, args[0], args[1]);
+    if (wrong)
+        fail_msg("%s: move %d: %s", name, move, wrong);
+}
+
+static void check_random_moves(struct treetest *t, void *context)
+{
+    struct random *random = context;
+    struct cursor_model model;
+    cursor_model_init(&model, t->tree, &t->oracle);
+    for (unsigned i = 0; i < 3000; i++)
+        random_move(&model, random, t->name);
+    cursor_model_deinit(&model);
+}
+
+static void any_sequence_of_moves_is_what_it_should_be(void **state)
+{
+    (void)state;
+    struct random random = {.state = 2};
+    treetest_for_each("edge", check_random_moves, &random);
+    treetest_for_each("doc", check_random_moves, &random);
+    for (unsigned round = 0; round < 300; round++) {
+        struct treetest t;
+        random_tree_open(&random, round % RANDOM_KINDS, random_below(&random, 60), &t);
+        check_random_moves(&t, &random);
+        treetest_close(&t);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(edge_trees_are_walked_as_they_should),
+        cmocka_unit_test(the_trees_of_the_specification_are_walked_as_they_should),
+        cmocka_unit_test(large_trees_are_walked_as_they_should),
+        cmocka_unit_test(random_trees_are_walked_as_they_should),
+        cmocka_unit_test(branches_of_every_width_are_walked_as_they_should),
+        cmocka_unit_test(long_keys_are_walked_as_they_should),
+        cmocka_unit_test(any_sequence_of_moves_is_what_it_should_be),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
