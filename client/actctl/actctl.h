@@ -1,5 +1,5 @@
 /*
- * actctl: what the commands share: the options, the session with the server, and errors.
+ * actctl: what the commands share: the options, the session with a server or a file, and errors.
  *
  * A command is one function, named in the table in main.c; it parses its arguments, opens the
  * session, asks, prints, and returns the exit status. One file a family of commands.
@@ -8,11 +8,16 @@
 
 #include "actc/actc.h"
 #include "base/slice.h"
+#include "client/actctl/records.h"
+
+#include <act/act.h>
+#include <act/builder.h>
 
 /* Exit status. */
 enum status {
     STATUS_FOUND = 0,
     STATUS_NOT_FOUND = 1, /* a key that was asked for is not there */
+    STATUS_FAULTS = 1,    /* verify, info: the file is damaged */
     STATUS_USAGE = 2,     /* the command line or the input makes no sense */
     STATUS_FAILED = 3,    /* no connection, an error of the server, or no room for the output */
 };
@@ -22,8 +27,21 @@ struct actctl {
     uint32_t timeout_ms; /* 0: the library's default */
     bool is_json;
     bool is_hex;         /* keys come and are printed in hex */
+    const char *file;    /* asked instead of a server, borrowed; NULL: a server */
     unsigned text_flags; /* TEXT_UTF8 if the terminal takes it */
-    struct actc *client; /* owned; NULL until session_open */
+
+    /* build, dump, verify */
+    const char *output; /* the file to build, borrowed; NULL: not given */
+    char *prefix;       /* borrowed; NULL: all keys */
+    struct records_options records;
+    enum act_duplicates duplicates;
+    uint64_t memory_bytes; /* 0: the library's default */
+    bool is_plain;
+    bool is_all; /* faults, not the first one only */
+
+    /* After session_open one of them. */
+    struct actc *client; /* owned, or NULL */
+    struct act *tree;    /* owned, or NULL */
 };
 
 /* The commands. */
@@ -34,13 +52,19 @@ int command_node(struct actctl *ctl, char **args, size_t n_args);
 int command_info(struct actctl *ctl, char **args, size_t n_args);
 int command_stats(struct actctl *ctl, char **args, size_t n_args);
 int command_ping(struct actctl *ctl, char **args, size_t n_args);
+int command_build(struct actctl *ctl, char **args, size_t n_args);
+int command_dump(struct actctl *ctl, char **args, size_t n_args);
+int command_verify(struct actctl *ctl, char **args, size_t n_args);
 
 /* One argument as a key: its text, or with --hex the bytes it spells (written over the text).
  * STATUS_FOUND, or STATUS_USAGE after it was told. */
 int session_key(const struct actctl *ctl, char *arg, struct slice *ret_key);
 
-/* Connects. STATUS_FOUND, or STATUS_FAILED after it was told. */
+/* Connects to the server, or opens the file. STATUS_FOUND, or STATUS_FAILED after it was told. */
 int session_open(struct actctl *ctl);
+
+/* Opens the file at path: ctl->tree. The same, but STATUS_FAULTS for a file that is no tree. */
+int session_open_file(struct actctl *ctl, const char *path);
 
 /* Tells why a call failed, in one line: about (NULL: nothing; printable), the library's message,
  * and what can be done. r is the call's result. STATUS_FAILED. */
@@ -53,6 +77,10 @@ int session_fail_key(const struct actctl *ctl, struct slice key, int r,
 
 /* The same, where the server gave a number for the key alone. */
 int session_fail_number(const struct actctl *ctl, struct slice key, uint32_t number);
+
+/* The same, where the file at path is damaged on the key's way. */
+int session_fail_fault(const struct actctl *ctl, const char *path, struct slice key,
+                       const struct act_fault *fault);
 
 /* Tells "actctl: KEY: not found". STATUS_NOT_FOUND. */
 int session_miss(const struct actctl *ctl, struct slice key);

@@ -2,8 +2,9 @@
  * get, exists: questions about the keys on the command line.
  *
  * get asks for each key by a call of its own, many on their way at a time, so that an error names
- * its key and leaves the others their answers.
+ * its key and leaves the others their answers. With --file the same is looked up in the file.
  */
+#include "client/actctl/file.h"
 #include "client/actctl/output.h"
 
 #include <stdlib.h>
@@ -18,21 +19,14 @@ struct get {
     uint32_t calls[WINDOW];
 };
 
-static void print_value(const struct get *get, struct slice key, const msgpack_object *value)
+/* A value, or nil: there is none. */
+static int answer(const struct get *get, struct slice key, const msgpack_object *value)
 {
-    const struct actctl *ctl = get->ctl;
-    if (ctl->is_json) {
-        struct json_object *json = output_json_entry(ctl, key);
-        json_object_object_add(json, "value", output_json_value(value));
-        output_json(json);
-        return;
-    }
-    if (get->n_keys > 1) {
-        output_key(ctl, stdout, key);
-        putchar('\t');
-    }
-    output_value(ctl, stdout, value);
-    putchar('\n');
+    bool is_miss = value->type == MSGPACK_OBJECT_NIL;
+    int status = is_miss ? session_miss(get->ctl, key) : STATUS_FOUND;
+    if (!is_miss || get->ctl->is_json)
+        output_answer(get->ctl, key, value, get->n_keys > 1);
+    return status;
 }
 
 /* The status of one key. */
@@ -41,16 +35,11 @@ static int take(struct get *get, size_t i, bool *ret_is_lost)
     struct actctl *ctl = get->ctl;
     struct actc_reply *reply;
     struct actc_error error;
-    int status = STATUS_FOUND;
     int r = actc_wait(ctl->client, get->calls[i % WINDOW], &reply, &error);
     *ret_is_lost = r == ACTC_LOST;
     if (r != 0)
         return session_fail_key(ctl, get->keys[i], r, &error);
-    const msgpack_object *value = actc_reply_result(reply);
-    if (value->type == MSGPACK_OBJECT_NIL)
-        status = session_miss(ctl, get->keys[i]);
-    if (value->type != MSGPACK_OBJECT_NIL || ctl->is_json)
-        print_value(get, get->keys[i], value);
+    int status = answer(get, get->keys[i], actc_reply_result(reply));
     actc_reply_free(reply);
     return status;
 }
@@ -78,6 +67,18 @@ static int get_all(struct get *get)
     return status;
 }
 
+static int get_from_file(const struct get *get)
+{
+    int status = STATUS_FOUND;
+    for (size_t i = 0; i < get->n_keys; i++) {
+        msgpack_object value;
+        int one = file_get(get->ctl, get->keys[i], &value);
+        one = one == STATUS_FOUND ? answer(get, get->keys[i], &value) : one;
+        status = one > status ? one : status;
+    }
+    return status;
+}
+
 int command_get(struct actctl *ctl, char **args, size_t n_args)
 {
     struct get get = {.ctl = ctl, .n_keys = n_args};
@@ -90,30 +91,42 @@ int command_get(struct actctl *ctl, char **args, size_t n_args)
     if (status == STATUS_FOUND)
         status = session_open(ctl);
     if (status == STATUS_FOUND)
-        status = get_all(&get);
+        status = ctl->tree ? get_from_file(&get) : get_all(&get);
     free(get.keys);
     return status;
+}
+
+/* *ret_has: has the key a value? */
+static int ask_exists(const struct actctl *ctl, struct slice key, bool *ret_has)
+{
+    struct actc_error error;
+    if (ctl->tree)
+        return file_exists(ctl, key, ret_has);
+    int r = actc_exists(ctl->client, key.p, key.len, &error);
+    if (r != 0 && r != ACTC_MISS)
+        return session_fail_key(ctl, key, r, &error);
+    *ret_has = r == 0;
+    return STATUS_FOUND;
 }
 
 int command_exists(struct actctl *ctl, char **args, size_t n_args)
 {
     (void)n_args;
-    struct actc_error error;
     struct slice key;
+    bool has = false;
     int status = session_key(ctl, args[0], &key);
     if (status == STATUS_FOUND)
         status = session_open(ctl);
+    if (status == STATUS_FOUND)
+        status = ask_exists(ctl, key, &has);
     if (status != STATUS_FOUND)
         return status;
-    int r = actc_exists(ctl->client, key.p, key.len, &error);
-    if (r != 0 && r != ACTC_MISS)
-        return session_fail_key(ctl, key, r, &error);
     if (ctl->is_json) {
         struct json_object *json = output_json_entry(ctl, key);
-        json_object_object_add(json, "exists", output_json_bool(r == 0));
+        json_object_object_add(json, "exists", output_json_bool(has));
         output_json(json);
     } else {
-        puts(r == 0 ? "true" : "false");
+        puts(has ? "true" : "false");
     }
-    return r == 0 ? STATUS_FOUND : STATUS_NOT_FOUND;
+    return has ? STATUS_FOUND : STATUS_NOT_FOUND;
 }

@@ -1,7 +1,8 @@
 /*
- * info, stats, ping: questions about the server.
+ * info, stats, ping: questions about the server. (info about a file: survey.c.)
  */
 #include "client/actctl/output.h"
+#include "client/actctl/survey.h"
 
 static int ask(struct actctl *ctl, const char *method)
 {
@@ -28,9 +29,7 @@ static int ask(struct actctl *ctl, const char *method)
 
 int command_info(struct actctl *ctl, char **args, size_t n_args)
 {
-    (void)args;
-    (void)n_args;
-    return ask(ctl, "info");
+    return n_args > 0 ? survey_print(ctl, args[0]) : ask(ctl, "info");
 }
 
 int command_stats(struct actctl *ctl, char **args, size_t n_args)

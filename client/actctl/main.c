@@ -1,11 +1,10 @@
 /*
- * actctl: ask a running actd from the command line.
+ * actctl: ask a running actd, and make, check and read its files, from the command line.
  *
  * main reads the options, finds the command in the table, and turns its outcome into the exit
- * status. The two tables are also what --help prints.
+ * status. The table is also what --help prints.
  */
-#include "build_config.h"
-#include "client/actctl/actctl.h"
+#include "client/actctl/options.h"
 #include "client/actctl/text.h"
 
 #include <errno.h>
@@ -20,128 +19,69 @@
 
 #define DEFAULT_SERVER "unix:/run/actd/actd.sock"
 
-/* X(ID, name, short letter or a number above 255, argument or "", what it does) */
-#define OPTIONS(X)                                                                           \
-    X(SERVER, "server", 's', "ADDRESS", "unix:PATH or tcp:HOST:PORT, see below")             \
-    X(JSON, "json", 256, "", "print JSON")                                                   \
-    X(HEX, "hex", 257, "", "keys are given and printed in hex")                              \
-    X(TIMEOUT_MS, "timeout-ms", 258, "N", "give up connecting or a call after N ms [10000]") \
-    X(HELP, "help", 'h', "", "print this and exit")                                          \
-    X(VERSION, "version", 'V', "", "print the version and exit")
+/* Options of commands that ask a server, and of those that can look into a file instead. */
+#define ASKS  TAKES_SERVER | TAKES_TIMEOUT_MS | TAKES_JSON | TAKES_HEX
+#define LOOKS ASKS | TAKES_FILE
 
-/* X(name, arguments for people, fewest, most, what it does) */
-#define COMMANDS(X)                                                                  \
-    X(get, "KEY...", 1, SIZE_MAX, "print the value of each KEY")                     \
-    X(mget, "", 0, 0, "print the values of the keys on standard input, one a line")  \
-    X(exists, "KEY", 1, 1, "does KEY have a value? true or false")                   \
-    X(node, "KEY", 1, 1, "print the position that KEY leads to: value and children") \
-    X(info, "", 0, 0, "print what the server says of itself and its file")           \
-    X(stats, "", 0, 0, "print the server's counters")                                \
-    X(ping, "", 0, 0, "does the server answer?")
+#define BUILDS                                                                                    \
+    TAKES_OUTPUT | TAKES_FORMAT | TAKES_HEX | TAKES_VALUES | TAKES_KEYS_ONLY | TAKES_DUPLICATES | \
+        TAKES_MEMORY | TAKES_PLAIN
+#define DUMPS    TAKES_FORMAT | TAKES_HEX | TAKES_KEYS_ONLY | TAKES_PREFIX
+#define VERIFIES TAKES_JSON | TAKES_HEX | TAKES_ALL | TAKES_MEMORY
+
+/* X(name, arguments for people, fewest, most, options, what it does) */
+#define COMMANDS(X)                                                                               \
+    X(get, "KEY...", 1, SIZE_MAX, LOOKS, "print the value of each KEY")                           \
+    X(mget, "", 0, 0, LOOKS, "print the values of the keys on standard input, one a line")        \
+    X(exists, "KEY", 1, 1, LOOKS, "does KEY have a value? true or false")                         \
+    X(node, "KEY", 1, 1, LOOKS, "print the position that KEY leads to: value and children")       \
+    X(info, "[FILE]", 0, 1, ASKS | TAKES_MEMORY, "print what the server, or FILE, is and holds")  \
+    X(stats, "", 0, 0, ASKS, "print the server's counters")                                       \
+    X(ping, "", 0, 0, ASKS, "does the server answer?")                                            \
+    X(build, "-o OUT [IN]", 0, 1, BUILDS, "make the file OUT of the keys and values in IN")       \
+    X(dump, "FILE", 1, 1, DUMPS, "print the keys and values in FILE, in order; build reads them") \
+    X(verify, "FILE", 1, 1, VERIFIES, "check every byte of FILE")
 
 struct command {
-    const char *name;
+    const char *name, *args;
     size_t min_args, max_args;
+    unsigned takes; /* options */
     int (*run)(struct actctl *ctl, char **args, size_t n_args);
 };
 
 static const struct command commands[] = {
-#define X(name, args, min, max, help) {#name, min, max, command_##name},
+#define X(name, args, min, max, takes, help) {#name, args, min, max, takes, command_##name},
     COMMANDS(X)
 #undef X
 };
-
-enum option_id {
-#define X(id, name, value, arg, help) OPTION_##id = (value),
-    OPTIONS(X)
-#undef X
-};
-
-static const struct option options[] = {
-#define X(id, name, value, arg, help) \
-    {name, sizeof arg > 1 ? required_argument : no_argument, NULL, value},
-    OPTIONS(X)
-#undef X
-        {0},
-};
-
-static void print_option(const char *name, int value, const char *arg, const char *help)
-{
-    char text[40];
-    snprintf(text, sizeof text, "--%s %s", name, arg);
-    if (value < 256)
-        printf("  -%c, %-18s %s\n", value, text, help);
-    else
-        printf("      %-18s %s\n", text, help);
-}
 
 static void print_help(void)
 {
-    puts("Usage: actctl [OPTION]... COMMAND [KEY]...\n"
-         "Ask a running actd.\n"
+    puts("Usage: actctl [OPTION]... COMMAND [ARGUMENT]...\n"
+         "Ask a running actd; make, check and read Arena Compact Tree files.\n"
          "\n"
          "Commands:");
-#define X(name, args, min, max, help) printf("  %-6s %-7s  %s\n", #name, args, help);
+#define X(name, args, min, max, takes, help) printf("  %-6s %-11s  %s\n", #name, args, help);
     COMMANDS(X)
 #undef X
     puts("\nOptions:");
-#define X(id, name, value, arg, help) print_option(name, value, arg, help);
-    OPTIONS(X)
-#undef X
+    options_print();
     puts("\nThe server is " DEFAULT_SERVER " unless -s or $ACTD_SERVER says otherwise.\n"
-         "A KEY that begins with - comes after --.\n"
-         "Exit status: 0 found, 1 not found, 2 usage, 3 connection or server error.");
-}
-
-static int try_help(const struct actctl *ctl, const char *what, const char *reason)
-{
-    return session_error(ctl, STATUS_USAGE, "%s: %s: try actctl --help", what, reason);
-}
-
-static int parse_timeout(struct actctl *ctl, const char *text)
-{
-    char *end;
-    errno = 0;
-    unsigned long n = strtoul(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || n == 0 || n > UINT32_MAX)
-        return try_help(ctl, text, "--timeout-ms takes a number of milliseconds from 1 on");
-    ctl->timeout_ms = (uint32_t)n;
-    return STATUS_FOUND;
-}
-
-/* STATUS_USAGE after it was told. --help and --version end the program. */
-static int parse_options(struct actctl *ctl, int argc, char **argv)
-{
-    int status = STATUS_FOUND;
-    while (status == STATUS_FOUND) {
-        int c = getopt_long(argc, argv, ":s:hV", options, NULL);
-        switch (c) {
-        case -1:
-            return STATUS_FOUND;
-        case OPTION_SERVER:
-            ctl->address = optarg;
-            break;
-        case OPTION_JSON:
-            ctl->is_json = true;
-            break;
-        case OPTION_HEX:
-            ctl->is_hex = true;
-            break;
-        case OPTION_TIMEOUT_MS:
-            status = parse_timeout(ctl, optarg);
-            break;
-        case OPTION_HELP:
-            print_help();
-            exit(STATUS_FOUND);
-        case OPTION_VERSION:
-            puts("actctl " ACTD_VERSION);
-            exit(STATUS_FOUND);
-        default:
-            status = try_help(ctl, argv[optind - 1],
-                              c == ':' ? "the option needs a value" : "no such option");
-        }
-    }
-    return status;
+         "A KEY that begins with - comes after --. build reads standard input without IN.\n"
+         "\n"
+         "Records: tsv    a line each: key, tab, value\n"
+         "         nul    key NUL value NUL; with --keys-only key NUL, as find -print0 writes\n"
+         "         jsonl  a line each: {\"key\": \"text\" or {\"hex\": \"00ff\"}, \"value\": ...}\n"
+         "\n"
+         "Examples:\n"
+         "  actctl build -o words.act words.tsv\n"
+         "  find /usr -print0 | actctl build -o files.act --format=nul --keys-only\n"
+         "  actctl get -f words.act apple pear\n"
+         "  actctl dump words.act | sort -t \"$(printf '\\t')\" -k 2n | tail\n"
+         "  actctl verify words.act && mv words.act /srv/trees/\n"
+         "\n"
+         "Exit status: 0 found or done, 1 not found or faults found, 2 usage or input,\n"
+         "3 connection, server or file error. actctl(1) has the details.");
 }
 
 static const struct command *find_command(const char *name)
@@ -152,20 +92,28 @@ static const struct command *find_command(const char *name)
     return NULL;
 }
 
-static int run_command(struct actctl *ctl, char **args, size_t n_args)
+/* given: the set of options. */
+static int run_command(struct actctl *ctl, unsigned given, char **args, size_t n_args)
 {
+    char usage[100];
     if (n_args == 0)
         return session_error(ctl, STATUS_USAGE, "no command: try actctl --help");
     const struct command *command = find_command(args[0]);
     if (!command)
-        return try_help(ctl, args[0], "no such command");
+        return options_refuse(ctl, args[0], "no such command");
+    if (given & ~command->takes)
+        return session_error(ctl, STATUS_USAGE,
+                             "%s: %s does not take this option: try actctl "
+                             "--help",
+                             options_name(given & ~command->takes), args[0]);
     n_args--;
-    if (n_args < command->min_args)
-        return try_help(ctl, args[0], "the command needs a KEY");
-    if (n_args > command->max_args)
-        return try_help(ctl, args[0],
-                        command->max_args ? "the command takes one KEY"
-                                          : "the command takes no arguments");
+    snprintf(usage, sizeof usage, "%s arguments: write actctl %s %s",
+             n_args < command->min_args ? "too few" : "too many", args[0], command->args);
+    if (n_args < command->min_args || n_args > command->max_args)
+        return options_refuse(ctl, args[0], usage);
+    bool is_of_file = ctl->file || (command->run == command_info && n_args > 0);
+    if ((given & TAKES_SERVER) && is_of_file)
+        return options_refuse(ctl, "--server", "a server or a file is asked, not both");
     return command->run(ctl, args + 1, n_args);
 }
 
@@ -186,10 +134,12 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_DFL);
     setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
     ctl.text_flags = is_utf8_fine() ? TEXT_UTF8 : 0;
-    int status = parse_options(&ctl, argc, argv);
+    unsigned given = 0;
+    int status = options_parse(&ctl, argc, argv, print_help, &given);
     if (status == STATUS_FOUND)
-        status = run_command(&ctl, argv + optind, (size_t)(argc - optind));
+        status = run_command(&ctl, given, argv + optind, (size_t)(argc - optind));
     actc_close(ctl.client);
+    act_close(ctl.tree);
     errno = 0;
     if (fflush(stdout) != 0 || ferror(stdout))
         status = session_error(&ctl, STATUS_FAILED, "cannot write to standard output: %s",

@@ -4,9 +4,11 @@
  * Lines gather into batches, each batch is one call, and several calls are on their way while the
  * next batch is read; results are printed in the order of the lines. Where the input pauses (a pipe
  * whose writer waits for our answer) what was read so far is asked for and printed first. A failure
- * ends the run, after the results of the lines before it.
+ * ends the run, after the results of the lines before it. With --file a batch is looked up in the
+ * file when it is its turn.
  */
 #include "base/buf.h"
+#include "client/actctl/file.h"
 #include "client/actctl/lines.h"
 #include "client/actctl/output.h"
 #include "client/actctl/text.h"
@@ -60,25 +62,35 @@ static int fail_batch(const struct mget *mget, const struct batch *batch, int r,
     return session_fail(mget->ctl, lines, r, error);
 }
 
-/* A key that could not be looked up is told, and has no line: it must not look like a miss. */
-static int print_value(const struct mget *mget, struct slice key, const struct actc_value *value)
+/* nil: there is none. */
+static int print_value(const struct mget *mget, struct slice key, const msgpack_object *value)
 {
     const struct actctl *ctl = mget->ctl;
-    bool is_miss = value->outcome == ACTC_MISS;
-    if (value->outcome == ACTC_ERROR)
-        return session_fail_number(ctl, key, value->error_number);
-    if (ctl->is_json) {
-        struct json_object *json = output_json_entry(ctl, key);
-        json_object_object_add(json, "value", is_miss ? NULL : output_json_u64(value->value));
-        output_json(json);
+    if (value->type != MSGPACK_OBJECT_NIL || ctl->is_json) {
+        output_answer(ctl, key, value, true);
     } else {
         output_key(ctl, stdout, key);
-        putchar('\t');
-        if (!is_miss)
-            printf("%" PRIu64, value->value);
-        putchar('\n');
+        puts("\t");
     }
-    return is_miss ? STATUS_NOT_FOUND : STATUS_FOUND;
+    return value->type == MSGPACK_OBJECT_NIL ? STATUS_NOT_FOUND : STATUS_FOUND;
+}
+
+/* A key that could not be looked up is told, and has no line: it must not look like a miss. */
+static int print_answer(const struct mget *mget, struct slice key, const struct actc_value *answer)
+{
+    msgpack_object value = {.type = MSGPACK_OBJECT_NIL};
+    if (answer->outcome == ACTC_ERROR)
+        return session_fail_number(mget->ctl, key, answer->error_number);
+    if (answer->outcome != ACTC_MISS)
+        value = (msgpack_object){.type = MSGPACK_OBJECT_POSITIVE_INTEGER, .via.u64 = answer->value};
+    return print_value(mget, key, &value);
+}
+
+static int print_from_file(const struct mget *mget, struct slice key)
+{
+    msgpack_object value;
+    int status = file_get(mget->ctl, key, &value);
+    return status == STATUS_FOUND ? print_value(mget, key, &value) : status;
 }
 
 /* The oldest batch on its way: its reply, printed. */
@@ -87,11 +99,14 @@ static int take_batch(struct mget *mget)
     struct batch *batch = &mget->batches[mget->n_taken++ % N_BATCHES];
     struct actc_value values[BATCH_KEYS];
     struct actc_error error;
-    int r = actc_wait_mget(mget->ctl->client, batch->call, batch->n_keys, values, &error);
+    bool is_file = mget->ctl->tree;
+    int r =
+        is_file ? 0 : actc_wait_mget(mget->ctl->client, batch->call, batch->n_keys, values, &error);
     if (r != 0)
         return fail_batch(mget, batch, r, &error);
     for (size_t i = 0; i < batch->n_keys; i++) {
-        int status = print_value(mget, key_of(batch, i), &values[i]);
+        struct slice key = key_of(batch, i);
+        int status = is_file ? print_from_file(mget, key) : print_answer(mget, key, &values[i]);
         mget->status = status > mget->status ? status : mget->status;
     }
     batch->n_keys = 0;
@@ -107,17 +122,24 @@ static int take_all(struct mget *mget)
     return status;
 }
 
-/* The next batch gathers in the slot that this frees, if need be. */
-static int send_batch(struct mget *mget)
+static int send_keys(const struct mget *mget, struct batch *batch, struct actc_error *error)
 {
-    struct batch *batch = gathering(mget);
     struct actc_bytes keys[BATCH_KEYS];
-    struct actc_error error;
+    if (mget->ctl->tree)
+        return 0;
     for (size_t i = 0; i < batch->n_keys; i++) {
         struct slice key = key_of(batch, i);
         keys[i] = (struct actc_bytes){key.p, key.len};
     }
-    int r = actc_send_mget(mget->ctl->client, keys, batch->n_keys, &batch->call, &error);
+    return actc_send_mget(mget->ctl->client, keys, batch->n_keys, &batch->call, error);
+}
+
+/* The next batch gathers in the slot that this frees, if need be. */
+static int send_batch(struct mget *mget)
+{
+    struct batch *batch = gathering(mget);
+    struct actc_error error;
+    int r = send_keys(mget, batch, &error);
     if (r != 0) { /* those before have their answers, or tell why */
         int status = take_all(mget);
         return status != STATUS_FOUND ? status : fail_batch(mget, batch, r, &error);

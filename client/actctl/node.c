@@ -1,16 +1,17 @@
 /*
  * node: the position in the trie that a key leads to.
  */
+#include "client/actctl/file.h"
 #include "client/actctl/output.h"
-
-#include <inttypes.h>
 
 static bool has_child(const struct actc_node *node, unsigned byte)
 {
     return node->children[byte / 64] >> byte % 64 & 1;
 }
 
-static void print_json(const struct actctl *ctl, struct slice key, const struct actc_node *node)
+/* value: nil if it has none. */
+static void print_json(const struct actctl *ctl, struct slice key, const struct actc_node *node,
+                       const msgpack_object *value)
 {
     struct json_object *json = output_json_entry(ctl, key);
     struct json_object *children = json_object_new_array();
@@ -18,22 +19,21 @@ static void print_json(const struct actctl *ctl, struct slice key, const struct 
         if (has_child(node, byte))
             json_object_array_add(children, json_object_new_int((int)byte));
     json_object_object_add(json, "exists", output_json_bool(node != NULL));
-    json_object_object_add(json, "value",
-                           node && node->has_value ? output_json_u64(node->value) : NULL);
+    json_object_object_add(json, "value", output_json_value(value));
     json_object_object_add(json, "children", children);
     output_json(json);
 }
 
-static void print_text(const struct actctl *ctl, const struct actc_node *node)
+static void print_text(const struct actctl *ctl, const struct actc_node *node,
+                       const msgpack_object *value)
 {
     unsigned n = 0;
     printf("exists    %s\n", node ? "true" : "false");
     if (!node)
         return;
-    if (node->has_value)
-        printf("value     %" PRIu64 "\n", node->value);
-    else
-        puts("value     -");
+    fputs("value     ", stdout);
+    output_value(ctl, stdout, value);
+    putchar('\n');
     for (unsigned byte = 0; byte < 256; byte++)
         n += has_child(node, byte);
     printf("children  %u", n);
@@ -51,10 +51,28 @@ static void print_text(const struct actctl *ctl, const struct actc_node *node)
     putchar('\n');
 }
 
+/* STATUS_NOT_FOUND, untold: there is no such position. */
+static int ask(const struct actctl *ctl, struct slice key, struct actc_node *ret_node,
+               msgpack_object *ret_value)
+{
+    struct actc_error error;
+    if (ctl->tree)
+        return file_node(ctl, key, ret_node, ret_value);
+    int r = actc_node(ctl->client, key.p, key.len, ret_node, &error);
+    if (r == ACTC_MISS)
+        return STATUS_NOT_FOUND;
+    if (r != 0)
+        return session_fail_key(ctl, key, r, &error);
+    if (ret_node->has_value)
+        *ret_value =
+            (msgpack_object){.type = MSGPACK_OBJECT_POSITIVE_INTEGER, .via.u64 = ret_node->value};
+    return STATUS_FOUND;
+}
+
 int command_node(struct actctl *ctl, char **args, size_t n_args)
 {
     (void)n_args;
-    struct actc_error error;
+    msgpack_object value = {.type = MSGPACK_OBJECT_NIL};
     struct actc_node node;
     struct slice key;
     int status = session_key(ctl, args[0], &key);
@@ -62,12 +80,13 @@ int command_node(struct actctl *ctl, char **args, size_t n_args)
         status = session_open(ctl);
     if (status != STATUS_FOUND)
         return status;
-    int r = actc_node(ctl->client, key.p, key.len, &node, &error);
-    if (r != 0 && r != ACTC_MISS)
-        return session_fail_key(ctl, key, r, &error);
+    status = ask(ctl, key, &node, &value);
+    if (status != STATUS_FOUND && status != STATUS_NOT_FOUND)
+        return status;
+    const struct actc_node *found = status == STATUS_FOUND ? &node : NULL;
     if (ctl->is_json)
-        print_json(ctl, key, r == 0 ? &node : NULL);
+        print_json(ctl, key, found, &value);
     else
-        print_text(ctl, r == 0 ? &node : NULL);
-    return r == 0 ? STATUS_FOUND : STATUS_NOT_FOUND;
+        print_text(ctl, found, &value);
+    return status;
 }

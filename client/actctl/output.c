@@ -189,6 +189,23 @@ void output_value(const struct actctl *ctl, FILE *file, const msgpack_object *va
     }
 }
 
+void output_answer(const struct actctl *ctl, struct slice key, const msgpack_object *value,
+                   bool is_of_several)
+{
+    if (ctl->is_json) {
+        struct json_object *json = output_json_entry(ctl, key);
+        json_object_object_add(json, "value", output_json_value(value));
+        output_json(json);
+        return;
+    }
+    if (is_of_several) {
+        output_key(ctl, stdout, key);
+        putchar('\t');
+    }
+    output_value(ctl, stdout, value);
+    putchar('\n');
+}
+
 void output_map(const struct actctl *ctl, const msgpack_object *map)
 {
     struct rows rows = {0};
@@ -209,6 +226,16 @@ void output_map(const struct actctl *ctl, const msgpack_object *map)
 struct json_object *output_json_key(const struct actctl *ctl, struct slice key)
 {
     return json_bytes(key, ctl->is_hex);
+}
+
+struct json_object *output_json_bytes(struct slice bytes)
+{
+    return json_bytes(bytes, false);
+}
+
+struct json_object *output_json_text(const char *text)
+{
+    return need(json_object_new_string(text));
 }
 
 struct json_object *output_json_u64(uint64_t value)
@@ -260,6 +287,56 @@ struct json_object *output_json_entry(const struct actctl *ctl, struct slice key
 
 void output_json(struct json_object *json)
 {
-    puts(json_text(json));
+    output_json_part(json);
+    putchar('\n');
+}
+
+void output_json_part(struct json_object *json)
+{
+    fputs(json_text(json), stdout);
+    json_object_put(json);
+}
+
+/* A scalar as text, or a list of them. */
+static void write_fact(const struct actctl *ctl, struct json_object *json)
+{
+    if (!json) {
+        putchar('-');
+    } else if (json_object_is_type(json, json_type_string)) {
+        struct slice text =
+            slice_of(json_object_get_string(json), (size_t)json_object_get_string_len(json));
+        text_write(stdout, text, ctl->text_flags | TEXT_BACKSLASH);
+    } else if (json_object_is_type(json, json_type_array)) {
+        for (size_t i = 0; i < json_object_array_length(json); i++) {
+            fputs(i > 0 ? " " : "", stdout);
+            write_fact(ctl, json_object_array_get_idx(json, i));
+        }
+    } else {
+        fputs(json_text(json), stdout);
+    }
+}
+
+void output_facts(const struct actctl *ctl, struct json_object *json)
+{
+    int width = 0;
+    if (ctl->is_json) {
+        output_json(json);
+        return;
+    }
+    for (int is_printing = 0; is_printing < 2; is_printing++) {
+        json_object_object_foreach(json, section, facts)
+        {
+            json_object_object_foreach(facts, name, fact)
+            {
+                int len = (int)(strlen(section) + 1 + strlen(name));
+                width = len > width ? len : width;
+                if (!is_printing)
+                    continue;
+                printf("%s.%s%*s  ", section, name, width - len, "");
+                write_fact(ctl, fact);
+                putchar('\n');
+            }
+        }
+    }
     json_object_put(json);
 }

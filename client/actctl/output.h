@@ -17,11 +17,17 @@ void output_key(const struct actctl *ctl, FILE *file, struct slice key);
 /* A result as text: a scalar as it is, nil as "-", a list or map as JSON. No newline. */
 void output_value(const struct actctl *ctl, FILE *file, const msgpack_object *value);
 
+/* The answer about a key: its value, behind the key where there are several; in JSON both. */
+void output_answer(const struct actctl *ctl, struct slice key, const msgpack_object *value,
+                   bool is_of_several);
+
 /* A map as lines "section.name value", aligned. */
 void output_map(const struct actctl *ctl, const msgpack_object *map);
 
 /* Objects are owned by the caller, and NULL is JSON's null. */
 struct json_object *output_json_key(const struct actctl *ctl, struct slice key);
+struct json_object *output_json_bytes(struct slice bytes);
+struct json_object *output_json_text(const char *text);
 struct json_object *output_json_u64(uint64_t value);
 struct json_object *output_json_bool(bool value);
 struct json_object *output_json_value(const msgpack_object *value);
@@ -31,3 +37,10 @@ struct json_object *output_json_entry(const struct actctl *ctl, struct slice key
 
 /* Prints json on a line of its own and frees it. */
 void output_json(struct json_object *json);
+
+/* The same without ending the line. */
+void output_json_part(struct json_object *json);
+
+/* Takes an object of objects, of scalars and lists of them: prints them as output_map does, or as
+ * JSON, and frees it. Their names are ours: printable. */
+void output_facts(const struct actctl *ctl, struct json_object *json);

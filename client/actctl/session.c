@@ -1,11 +1,12 @@
 /*
- * session: the connection to the server, and what is told when something fails.
+ * session: the connection to the server, or the file; and what is told when something fails.
  */
 #include "client/actctl/actctl.h"
 #include "client/actctl/output.h"
 #include "client/actctl/text.h"
 #include "proto/errors.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -66,9 +67,21 @@ int session_key(const struct actctl *ctl, char *arg, struct slice *ret_key)
     return STATUS_FOUND;
 }
 
+int session_open_file(struct actctl *ctl, const char *path)
+{
+    struct act_error error;
+    int r = act_open_path(path, &ctl->tree, &error);
+    if (r == 0)
+        return STATUS_FOUND;
+    int status = r < 0 || r == ACT_NOT_REGULAR ? STATUS_FAILED : STATUS_FAULTS;
+    return session_error(ctl, status, "%s", error.message);
+}
+
 int session_open(struct actctl *ctl)
 {
     struct actc_error error;
+    if (ctl->file)
+        return session_open_file(ctl, ctl->file) == STATUS_FOUND ? STATUS_FOUND : STATUS_FAILED;
     struct actc_options options = {.connect_timeout_ms = ctl->timeout_ms,
                                    .call_timeout_ms = ctl->timeout_ms};
     int r = actc_connect(ctl->address, &options, &ctl->client, &error);
@@ -101,6 +114,15 @@ int session_fail_number(const struct actctl *ctl, struct slice key, uint32_t num
     struct actc_error error = {.number = number};
     snprintf(error.message, sizeof error.message, "%s: %s", actc_address(ctl->client),
              server_meaning(number));
+    return session_fail_key(ctl, key, ACTC_ERROR, &error);
+}
+
+int session_fail_fault(const struct actctl *ctl, const char *path, struct slice key,
+                       const struct act_fault *fault)
+{
+    struct actc_error error = {.number = PROTO_CORRUPT};
+    snprintf(error.message, sizeof error.message, "%.500s: damaged at offset %" PRIu64 ": %s", path,
+             fault->offset, fault->reason);
     return session_fail_key(ctl, key, ACTC_ERROR, &error);
 }
 

@@ -3,6 +3,8 @@
  */
 #include "client/actctl/text.h"
 
+#include <inttypes.h>
+
 static const char hex_digits[] = "0123456789abcdef";
 
 /* First and last code points that are not to be seen on a terminal, ascending: controls, soft
@@ -117,6 +119,20 @@ uint8_t *text_put_hex(uint8_t *to, struct slice bytes)
         *to++ = (uint8_t)hex_digits[bytes.p[i] & 15];
     }
     return to;
+}
+
+const char *text_grouped(uint64_t number, char text[TEXT_GROUPED_SIZE])
+{
+    char digits[21];
+    int n = snprintf(digits, sizeof digits, "%" PRIu64, number);
+    char *to = text;
+    for (int i = 0; i < n; i++) {
+        if (i > 0 && (n - i) % 3 == 0)
+            *to++ = ',';
+        *to++ = digits[i];
+    }
+    *to = '\0';
+    return text;
 }
 
 bool text_is_utf8(struct slice bytes)

@@ -24,6 +24,10 @@ void text_write_hex(FILE *file, struct slice bytes);
 /* The same into memory. Result: behind them. */
 uint8_t *text_put_hex(uint8_t *to, struct slice bytes);
 
+/* A number for people, 1,234,567: written to text, and the result. */
+#define TEXT_GROUPED_SIZE 27
+const char *text_grouped(uint64_t number, char text[TEXT_GROUPED_SIZE]);
+
 /* Is it well-formed UTF-8 (RFC 3629)? */
 bool text_is_utf8(struct slice bytes);
 

@@ -1,0 +1,142 @@
+/*
+ * dump: the keys and values of a file, in order, in a form that build reads.
+ *
+ * On a terminal tsv and nul are escaped instead, as all text is.
+ */
+#include "client/actctl/output.h"
+#include "client/actctl/records_writer.h"
+#include "client/actctl/text.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <unistd.h>
+
+struct dump {
+    struct actctl *ctl;
+    const char *path;
+    bool is_escaped; /* for a terminal */
+    struct records_writer writer;
+    struct act_cursor *cursor; /* owned */
+};
+
+static int refuse_record(const struct dump *dump, struct slice key, const char *reason)
+{
+    enum { SHOWN_BYTES = 200 };
+    bool is_long = key.len > SHOWN_BYTES;
+    fputs("actctl: ", stderr);
+    output_key(dump->ctl, stderr, slice_of(key.p, is_long ? SHOWN_BYTES : key.len));
+    fprintf(stderr, "%s: %s\n", is_long ? "..." : "", reason);
+    return STATUS_USAGE;
+}
+
+/* 0, a negative errno, or RECORDS_BAD with *ret_reason. */
+static int write_record(struct dump *dump, const struct record *record, const char **ret_reason)
+{
+    const struct records_options *options = &dump->writer.options;
+    if (!dump->is_escaped)
+        return records_write(&dump->writer, record, ret_reason);
+    bool is_nul = options->format == RECORDS_NUL;
+    output_key(dump->ctl, stdout, record->key);
+    if (!options->is_keys_only) {
+        putchar(is_nul ? '\0' : '\t');
+        if (options->is_bytes)
+            output_key(dump->ctl, stdout, record->bytes);
+        else
+            printf("%" PRIu64, record->value);
+    }
+    putchar(is_nul ? '\0' : '\n');
+    return ferror(stdout) ? -EIO : 0;
+}
+
+/* The entry that the cursor stands at. */
+static int dump_entry(struct dump *dump)
+{
+    struct act_fault fault = {0};
+    const char *reason = NULL;
+    struct record record = {0};
+    record.key.p = act_cursor_key(dump->cursor, &record.key.len);
+    act_cursor_value(dump->cursor, &record.value);
+    if (dump->writer.options.is_bytes) {
+        int r =
+            act_bytes(dump->ctl->tree, record.value, &record.bytes.p, &record.bytes.len, &fault);
+        if (r != 0)
+            return session_fail_fault(dump->ctl, dump->path, record.key, &fault);
+    }
+    int r = write_record(dump, &record, &reason);
+    if (r == RECORDS_BAD)
+        return refuse_record(dump, record.key, reason);
+    if (r == -ENOMEM)
+        return session_error(dump->ctl, STATUS_FAILED, "out of memory");
+    return r == 0 ? STATUS_FOUND : STATUS_FAILED; /* main tells of the output */
+}
+
+/* Why there is no next entry. */
+static int end(const struct dump *dump, int r)
+{
+    if (r == ACT_MISS)
+        return STATUS_FOUND;
+    if (r == ACT_TOO_LONG)
+        return session_error(dump->ctl, STATUS_FAILED, "%s: a key of more than 1 MiB", dump->path);
+    struct act_fault fault = act_cursor_fault(dump->cursor);
+    return session_error(dump->ctl, STATUS_FAILED,
+                         "%s: damaged at offset %" PRIu64 ": %s: actctl verify tells more",
+                         dump->path, fault.offset, fault.reason);
+}
+
+static int dump_all(struct dump *dump)
+{
+    int status = STATUS_FOUND;
+    int r = act_cursor_first(dump->cursor);
+    while (r == 0 && status == STATUS_FOUND) {
+        status = dump_entry(dump);
+        r = act_cursor_next(dump->cursor);
+    }
+    /* What was found before a fault is printed. */
+    if (records_flush(&dump->writer) != 0)
+        return STATUS_FAILED;
+    return status != STATUS_FOUND ? status : end(dump, r);
+}
+
+static int confine(struct dump *dump)
+{
+    struct slice prefix = {0};
+    int status = STATUS_FOUND;
+    if (dump->ctl->prefix)
+        status = session_key(dump->ctl, dump->ctl->prefix, &prefix);
+    act_cursor_set_prefix(dump->cursor, prefix.p, prefix.len);
+    return status;
+}
+
+static int prepare(struct dump *dump)
+{
+    struct actctl *ctl = dump->ctl;
+    struct records_options options = ctl->records;
+    struct act_info info;
+    act_info(ctl->tree, &info);
+    options.is_bytes = info.values == ACT_VALUES_BYTES;
+    dump->is_escaped = options.format != RECORDS_JSONL && isatty(STDOUT_FILENO);
+    if (info.values == ACT_VALUES_MIXED && !options.is_keys_only)
+        return session_error(ctl, STATUS_FAILED,
+                             "%s: byte values, but merged since by a writer that does not know "
+                             "them: only --keys-only can be told",
+                             dump->path);
+    if (records_writer_init(&dump->writer, stdout, &options) != 0 ||
+        act_cursor_new(ctl->tree, 0, &dump->cursor) != 0)
+        return session_error(ctl, STATUS_FAILED, "out of memory");
+    return confine(dump);
+}
+
+int command_dump(struct actctl *ctl, char **args, size_t n_args)
+{
+    (void)n_args;
+    struct dump dump = {.ctl = ctl, .path = args[0]};
+    ctl->file = args[0];
+    int status = session_open(ctl);
+    if (status == STATUS_FOUND)
+        status = prepare(&dump);
+    if (status == STATUS_FOUND)
+        status = dump_all(&dump);
+    act_cursor_free(dump.cursor);
+    records_writer_deinit(&dump.writer);
+    return status;
+}

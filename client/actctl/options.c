@@ -1,0 +1,220 @@
+/*
+ * options: see options.h.
+ */
+#include "client/actctl/options.h"
+
+#include "build_config.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MAX_MEMORY_BYTES ((uint64_t)1 << 50)
+
+enum option_id {
+#define X(id, name, value, arg, help) OPTION_##id = (value),
+    OPTIONS(X)
+#undef X
+};
+
+static const struct option options[] = {
+#define X(id, name, value, arg, help) \
+    {name, sizeof arg > 1 ? required_argument : no_argument, NULL, value},
+    OPTIONS(X)
+#undef X
+        {0},
+};
+
+static int parse_timeout(struct actctl *ctl, const char *text)
+{
+    char *end;
+    errno = 0;
+    unsigned long n = strtoul(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || n == 0 || n > UINT32_MAX)
+        return options_refuse(ctl, text, "--timeout-ms takes a number of milliseconds from 1 on");
+    ctl->timeout_ms = (uint32_t)n;
+    return STATUS_FOUND;
+}
+
+/* Digits, and K, M, G or T for powers of 1024. */
+static int parse_memory(struct actctl *ctl, const char *text)
+{
+    static const char units[] = "KMGT";
+    struct slice digits = slice_of_str(text);
+    unsigned shift = 0;
+    uint64_t n = 0;
+    const char *unit = digits.len > 0 ? strchr(units, text[digits.len - 1]) : NULL;
+    if (unit) {
+        shift = 10 * (unsigned)(unit - units + 1);
+        digits.len--;
+    }
+    if (!records_parse_u64(digits, &n) || n > MAX_MEMORY_BYTES >> shift ||
+        n << shift < ACT_BUILDER_MIN_MEMORY_BYTES)
+        return options_refuse(ctl, text, "--memory takes a size from 8M on, such as 256M or 2G");
+    ctl->memory_bytes = n << shift;
+    return STATUS_FOUND;
+}
+
+/* Which of the names, in order, the text is. */
+static int parse_choice(const struct actctl *ctl, const char *text, const char *const names[3],
+                        const char *reason, unsigned *ret_choice)
+{
+    for (unsigned i = 0; i < 3 && names[i]; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *ret_choice = i;
+            return STATUS_FOUND;
+        }
+    }
+    return options_refuse(ctl, text, reason);
+}
+
+static int parse_format(struct actctl *ctl, const char *text)
+{
+    static const char *const names[3] = {"tsv", "nul", "jsonl"};
+    unsigned choice = 0;
+    int status = parse_choice(ctl, text, names, "--format takes tsv, nul or jsonl", &choice);
+    ctl->records.format = (enum records_format)choice;
+    return status;
+}
+
+static int parse_values(struct actctl *ctl, const char *text)
+{
+    static const char *const names[3] = {"u64", "bytes"};
+    unsigned choice = 0;
+    int status = parse_choice(ctl, text, names, "--values takes u64 or bytes", &choice);
+    ctl->records.is_bytes = choice == 1;
+    return status;
+}
+
+static int parse_duplicates(struct actctl *ctl, const char *text)
+{
+    static const char *const names[3] = {"refuse", "first", "last"};
+    unsigned choice = 0;
+    int status =
+        parse_choice(ctl, text, names, "--duplicates takes refuse, first or last", &choice);
+    ctl->duplicates = (enum act_duplicates)choice;
+    return status;
+}
+
+/* The options of the commands that read and write files. */
+static int parse_for_files(struct actctl *ctl, int c)
+{
+    switch (c) {
+    case OPTION_FILE:
+        ctl->file = optarg;
+        return STATUS_FOUND;
+    case OPTION_OUTPUT:
+        ctl->output = optarg;
+        return STATUS_FOUND;
+    case OPTION_FORMAT:
+        return parse_format(ctl, optarg);
+    case OPTION_VALUES:
+        return parse_values(ctl, optarg);
+    case OPTION_KEYS_ONLY:
+        ctl->records.is_keys_only = true;
+        return STATUS_FOUND;
+    case OPTION_DUPLICATES:
+        return parse_duplicates(ctl, optarg);
+    case OPTION_MEMORY:
+        return parse_memory(ctl, optarg);
+    case OPTION_PLAIN:
+        ctl->is_plain = true;
+        return STATUS_FOUND;
+    case OPTION_PREFIX:
+        ctl->prefix = optarg;
+        return STATUS_FOUND;
+    default:
+        ctl->is_all = true;
+        return STATUS_FOUND;
+    }
+}
+
+static int parse_option(struct actctl *ctl, int c, void (*print_help)(void))
+{
+    switch (c) {
+    case OPTION_SERVER:
+        ctl->address = optarg;
+        return STATUS_FOUND;
+    case OPTION_JSON:
+        ctl->is_json = true;
+        return STATUS_FOUND;
+    case OPTION_HEX:
+        ctl->is_hex = ctl->records.is_hex = true;
+        return STATUS_FOUND;
+    case OPTION_TIMEOUT_MS:
+        return parse_timeout(ctl, optarg);
+    case OPTION_HELP:
+        print_help();
+        exit(STATUS_FOUND);
+    case OPTION_VERSION:
+        puts("actctl " ACTD_VERSION);
+        exit(STATUS_FOUND);
+    default:
+        return parse_for_files(ctl, c);
+    }
+}
+
+static unsigned set_of(int c)
+{
+    switch (c) {
+#define X(id, name, value, arg, help) \
+    case OPTION_##id:                 \
+        return TAKES_##id;
+        OPTIONS(X)
+#undef X
+    default:
+        return 0;
+    }
+}
+
+int options_parse(struct actctl *ctl, int argc, char **argv, void (*print_help)(void),
+                  unsigned *ret_given)
+{
+    unsigned given = 0;
+    int status = STATUS_FOUND;
+    while (status == STATUS_FOUND) {
+        int c = getopt_long(argc, argv, ":s:f:o:hV", options, NULL);
+        if (c == -1)
+            break;
+        if (c == ':' || c == '?')
+            return options_refuse(ctl, argv[optind - 1],
+                                  c == ':' ? "the option needs a value" : "no such option");
+        given |= set_of(c);
+        status = parse_option(ctl, c, print_help);
+    }
+    *ret_given = given;
+    return status;
+}
+
+const char *options_name(unsigned set)
+{
+#define X(id, name, value, arg, help) \
+    if (set & TAKES_##id)             \
+        return "--" name;
+    OPTIONS(X)
+#undef X
+    return "";
+}
+
+static void print_option(const char *name, int value, const char *arg, const char *help)
+{
+    char text[40];
+    snprintf(text, sizeof text, "--%s %s", name, arg);
+    if (value < 256)
+        printf("  -%c, %-18s %s\n", value, text, help);
+    else
+        printf("      %-18s %s\n", text, help);
+}
+
+void options_print(void)
+{
+#define X(id, name, value, arg, help) print_option(name, value, arg, help);
+    OPTIONS(X)
+#undef X
+}
+
+int options_refuse(const struct actctl *ctl, const char *what, const char *reason)
+{
+    return session_error(ctl, STATUS_USAGE, "%s: %s: try actctl --help", what, reason);
+}
