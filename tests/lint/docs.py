@@ -108,7 +108,7 @@ def check_flags():
     flags = re.findall(r'^    \{"([a-z-]+)", (?:no|required)_argument', text, re.M)
     compare("flag", flags, flags_in_manual(text_of("docs/actd.8")), "docs/actd.8")
     manual = text_of("docs/actctl.1")
-    flags = [row[1].strip('"') for row in source.x_table("client/actctl/main.c", "OPTIONS")]
+    flags = [row[1].strip('"') for row in source.x_table("client/actctl/options.h", "OPTIONS")]
     compare("flag", flags, flags_in_manual(manual), "docs/actctl.1")
     commands = [row[0] for row in source.x_table("client/actctl/main.c", "COMMANDS")]
     documented = re.findall(r"^\.It Cm (\w+)", manual, re.M)
