@@ -13,6 +13,8 @@
 /* A multiple of every page size, since offsets into the file must be. */
 #define GRAIN_BYTES ((uint64_t)64 * 1024)
 
+#define HUGE_PAGE_BYTES ((uint64_t)2 << 20)
+
 void scratch_init(struct scratch *scratch, uint64_t memory_bytes, const char *directory)
 {
     *scratch = (struct scratch){.memory_left = memory_bytes, .directory = directory, .fd = -1};
@@ -86,6 +88,9 @@ int scratch_map(struct scratch *scratch, uint64_t bytes, void **ret)
                    -1, 0);
     if (p == MAP_FAILED)
         return -errno;
+    /* Fewer faults; where they are not to be had, small pages serve as well. */
+    if (bytes >= HUGE_PAGE_BYTES)
+        (void)madvise(p, bytes, MADV_HUGEPAGE);
     scratch->memory_left -= bytes;
     *ret = p;
     return 0;

@@ -2,8 +2,8 @@
  * verify: what the parts of act_verify share.
  *
  *     verify.c         the order of the steps, and the counts at the end
- *     verify_walk.c    from the root to every object, each once: sections 3 to 8
- *     verify_object.c  what a node, its line, its table and its byte value must be like
+ *     verify_walk.c    from the root to every node and string, each once: sections 3 to 8
+ *     verify_run.c     tables of siblings, and runs that are shared
  *     verify_file.c    what is not found by walking: metadata, digest, end of the file, holes
  *     verify_report.c  findings, and the key bytes that lead to them
  *
@@ -74,14 +74,9 @@ int verify_note(struct verify *v, enum verify_place place, uint64_t offset, enum
 void verify_report_notes(struct verify *v);
 void verify_report_deinit(struct verify *v);
 
-/* verify_object.c. All are for the top frame's current sibling. */
-int verify_node(struct verify *v, const struct frame *frame, const struct strict *node);
-/* *ret_len: of the line in bytes; 0 where it cannot be told. */
-int verify_line(struct verify *v, const struct strict *node, uint64_t *ret_len);
-int verify_byte_value(struct verify *v, const struct strict *node);
-/* first: offset of the branch's run. */
+/* verify_run.c. The parent is the top frame's current sibling; first: offset of its run. */
 int verify_table(struct verify *v, const struct strict *branch, uint64_t first, bool is_shared);
-/* The run at first has been walked already for another parent. */
+/* For a run that has been walked already for another parent. */
 int verify_shared(struct verify *v, const struct strict *parent, uint64_t first);
 
 /* verify_walk.c */

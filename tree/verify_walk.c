@@ -7,6 +7,121 @@
  */
 #include "tree/verify.h"
 
+static inline void count_value(struct verify *v, uint64_t key_len)
+{
+    struct act_survey *survey = v->survey;
+    survey->n_values++;
+    survey->depth[key_len == 0 ? 0 : 64 - __builtin_clzll(key_len)]++;
+    if (key_len > v->longest_key_bytes)
+        v->longest_key_bytes = key_len;
+}
+
+static inline void count_object(struct verify *v, enum act_object kind, uint64_t bytes)
+{
+    v->survey->n_objects[kind]++;
+    v->survey->bytes[kind] += bytes;
+    v->done_bytes += bytes;
+}
+
+/* A number in a longer form is accepted by every reader and written by no writer. */
+static const char longer_form[] = "a number in a longer form than needed";
+
+#define LINE_UNUSED_BITS (NODE_FIELD & ~LINE_HAS_CHILD)
+
+static int check_line(struct verify *v, const struct frame *frame, const struct strict *node)
+{
+    int r = 0;
+    if (node->header & LINE_UNUSED_BITS)
+        r = verify_fault(v, PLACE_WALK, node->offset, "a line node with unused header bits set");
+    if (r == 0 && node->has_value && node->has_child)
+        r = verify_fault(v, PLACE_WALK, node->offset, "a line node with both a value and a child");
+    if (r == 0 && frame->is_below_line)
+        r = verify_fault(v, PLACE_WALK, node->offset, "a line node as the child of a line node");
+    if (r == 0 && !node->has_value && !node->has_child)
+        r = verify_note(v, PLACE_WALK, node->offset, NOTE_DANGLING);
+    return r;
+}
+
+static int check_leaf(struct verify *v, const struct frame *frame, const struct strict *node)
+{
+    if (frame->is_below_line)
+        return verify_fault(v, PLACE_WALK, node->offset, "a line's child without children");
+    /* The empty tree's root is no leaf that somebody forgot. */
+    if (!node->has_value && frame->parent != 0)
+        return verify_note(v, PLACE_WALK, node->offset, NOTE_DANGLING);
+    return 0;
+}
+
+static int check_branch(struct verify *v, const struct frame *frame, const struct strict *node)
+{
+    if (node->field == NODE_FIELD_MASK)
+        return node->n_children >= NODE_FIELD_MASK
+                   ? 0
+                   : verify_fault(v, PLACE_WALK, node->offset, "a mask of fewer than 32 children");
+    if (node->field == 0)
+        return check_leaf(v, frame, node);
+    if (!strict_set_ascends(node))
+        return verify_fault(v, PLACE_WALK, node->offset, "child bytes that do not ascend");
+    /* The root of the reference's stream writer is a branch, whatever it has. */
+    if (node->field == 1 && !node->has_value && frame->parent != 0)
+        return verify_fault(v, PLACE_WALK, node->offset,
+                            "a branch of one child and no value, which is not the root");
+    return 0;
+}
+
+static int check_node(struct verify *v, const struct frame *frame, const struct strict *node)
+{
+    int r = 0;
+    if (node->is_long)
+        r = verify_fault(v, PLACE_WALK, node->offset, longer_form);
+    if (r == 0)
+        r = node->is_line ? check_line(v, frame, node) : check_branch(v, frame, node);
+    return r;
+}
+
+/* A string at offset, seen for the first time or again. */
+static int take_string(struct verify *v, uint64_t offset, const struct strict_string *string,
+                       enum act_object kind, const char *overlap)
+{
+    if (coverage_is_string(&v->coverage, offset))
+        return 0;
+    if (!coverage_take_string(&v->coverage, offset, string->end))
+        return verify_fault(v, PLACE_WALK, offset, overlap);
+    count_object(v, kind, string->end - offset);
+    return string->is_long ? verify_fault(v, PLACE_WALK, offset, longer_form) : 0;
+}
+
+/* *ret_len: of the line in bytes; 0 where it cannot be told. */
+static int take_line(struct verify *v, const struct strict *node, uint64_t *ret_len)
+{
+    struct strict_string line;
+    uint64_t offset = node->offset - node->line;
+    *ret_len = 0;
+    if (node->line == 0)
+        return verify_fault(v, PLACE_WALK, node->offset, "a reference to the node itself");
+    if (node->line > node->offset - HEADER_BYTES)
+        return verify_fault(v, PLACE_WALK, node->offset, "a reference that leaves the arena");
+    if (!strict_read_string(v->map, offset, node->offset, &line))
+        return verify_fault(v, PLACE_WALK, offset, "line data that runs into its node");
+    if (line.end == line.begin)
+        return verify_fault(v, PLACE_WALK, offset, "line data of length 0");
+    *ret_len = line.end - line.begin;
+    return take_string(v, offset, &line, ACT_OBJECT_LINE_DATA,
+                       "line data that overlaps another object");
+}
+
+static int take_byte_value(struct verify *v, const struct strict *node)
+{
+    struct strict_string string;
+    uint64_t value = node->value, end = v->tree->metadata.objects_end;
+    if (value < v->map->tables_begin || value >= end)
+        return verify_fault(v, PLACE_WALK, node->offset, "a byte value outside the arena");
+    if (!strict_read_string(v->map, value, end, &string))
+        return verify_fault(v, PLACE_WALK, value, "a byte value that runs past the arena's end");
+    return take_string(v, value, &string, ACT_OBJECT_BYTES,
+                       "a byte value that overlaps another object");
+}
+
 static int run_push(struct verify *v, uint64_t parent, uint64_t first, uint64_t key_len,
                     unsigned n_children, bool is_below_line)
 {
@@ -45,32 +160,16 @@ static int descend(struct verify *v, const struct strict *node, uint64_t key_len
     return run_push(v, node->offset, first, key_len, node->n_children, node->is_line);
 }
 
-static inline void count_value(struct verify *v, uint64_t key_len)
-{
-    struct act_survey *survey = v->survey;
-    survey->n_values++;
-    survey->depth[key_len == 0 ? 0 : 64 - __builtin_clzll(key_len)]++;
-    if (key_len > v->longest_key_bytes)
-        v->longest_key_bytes = key_len;
-}
-
-static inline void count_object(struct verify *v, enum act_object kind, uint64_t bytes)
-{
-    v->survey->n_objects[kind]++;
-    v->survey->bytes[kind] += bytes;
-    v->done_bytes += bytes;
-}
-
-/* What every node must be like, for one that is not the plainest leaf; and its children. */
+/* What the node must be like, and its strings; then its children are next. */
 static int node_visit(struct verify *v, const struct frame *frame, const struct strict *node)
 {
     uint64_t key_len = frame->key_len, line_len = 0;
     uint64_t n_faults = v->survey->n_faults;
-    int r = verify_node(v, frame, node);
+    int r = check_node(v, frame, node);
     if (r == 0 && node->is_line)
-        r = verify_line(v, node, &line_len);
+        r = take_line(v, node, &line_len);
     if (r == 0 && node->has_value && v->tree->values == ACT_VALUES_BYTES)
-        r = verify_byte_value(v, node);
+        r = take_byte_value(v, node);
     if (r != 0)
         return r;
     key_len += line_len;
