@@ -29,6 +29,15 @@ def pytest_configure(config):
         pytest.exit(f"{paths.ACTD} is missing: build first, or set ACTD_BUILD", returncode=3)
 
 
+def pytest_collection_modifyitems(config, items):
+    """Long tests are no skipped ones: without ACTD_TEST_LONG=1 they are not there."""
+    if os.environ.get("ACTD_TEST_LONG") == "1":
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
+
+
 def forbid_skip(report):
     if os.environ.get("ACTD_TEST_NO_SKIP") == "1" and report.skipped:
         reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
