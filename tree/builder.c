@@ -270,11 +270,12 @@ static int put_root(struct act_builder *b, uint64_t root)
 }
 
 /* All entries of the tree that stands in the file now. */
-static int walk_back(struct act_builder *b, const struct act *tree)
+static int walk_back(struct act_builder *b, const struct act *tree, size_t longest_key_bytes)
 {
     struct act_cursor *cursor;
     struct sorter_entry entry = {0};
-    int r = settle(b, act_cursor_new(tree, b->options.max_key_bytes, &cursor), "cannot sort");
+    /* A cursor takes address space for the longest key; 0 is its default. */
+    int r = settle(b, act_cursor_new(tree, longest_key_bytes + 1, &cursor), "cannot sort");
     if (r != 0)
         return r;
     for (r = act_cursor_first(cursor); r == 0; r = act_cursor_next(cursor)) {
@@ -319,6 +320,7 @@ static void end_shaping(struct act_builder *b)
 static int begin_sorting(struct act_builder *b)
 {
     struct act *tree;
+    size_t longest_key_bytes = (size_t)b->shaper.longest_key_bytes;
     const char *directory = getenv("TMPDIR");
     int r = settle(b,
                    sorter_init(&b->sorter, b->options.memory_bytes, b->target.directory_fd,
@@ -329,7 +331,7 @@ static int begin_sorting(struct act_builder *b)
     if (r != 0)
         return r;
     end_shaping(b); /* its memory is needed */
-    r = walk_back(b, tree);
+    r = walk_back(b, tree, longest_key_bytes);
     act_close(tree);
     b->is_sorting = true;
     return r == 0 ? settle(b, output_restart(&b->output), "cannot write") : r;
