@@ -161,8 +161,8 @@ static int stand(struct act_cursor *cursor, enum place place, int r)
 /* A result that is no answer: out of budget, then the cursor stands at that place; or a failure. */
 static int give_up(struct act_cursor *cursor, enum place place, int r)
 {
-    if (r == ACT_LIMIT)
-        return stand(cursor, place, r);
+    if (r == ACT_LIMIT) /* A path without its root has no gap. */
+        return stand(cursor, place == IN_GAP && cursor->path.depth == 0 ? BEFORE_BOUNDS : place, r);
     cursor->path.depth = 0;
     return stand(cursor, NOWHERE, r);
 }

@@ -208,6 +208,7 @@ static int follow_branch(struct path *path, struct slice *rest)
 
 int path_follow(struct path *path, struct slice bytes)
 {
+    bytes.p = bytes.p ? bytes.p : path->key; /* NULL cannot be added to, not even 0 */
     for (;;) {
         bool is_done = bytes.len == 0;
         int r = 0;
@@ -235,7 +236,8 @@ int path_seek(struct path *path, struct slice key)
         return r;
     size_t common = common_len(path_key(path), key);
     path_cut(path, common);
-    return path_follow(path, slice_of(key.p + common, key.len - common));
+    key.p = key.p ? key.p + common : NULL;
+    return path_follow(path, slice_of(key.p, key.len - common));
 }
 
 int path_only_way(struct path *path, uint8_t *byte, struct slice *ret_bytes)
