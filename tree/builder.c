@@ -16,6 +16,7 @@
 #include "tree/tree.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,10 @@ struct act_builder {
     bool is_broken;  /* by an error that was told, or finished */
 
     uint64_t last_line; /* of the entry that the shaper got last */
+    /* Its byte value, not written yet: where the last of equal keys stays, it may give way. */
+    uint8_t *held; /* owned */
+    size_t held_len, held_room;
+    bool is_holding;
     uint64_t n_added, n_duplicates;
     act_builder_progress on_progress;
     void *progress_context;
@@ -88,6 +93,8 @@ static int options_check(struct act_builder *b)
                     o->table_min_children);
     if (o->values != ACT_VALUES_U64 && o->values != ACT_VALUES_BYTES)
         return fail(b, -EINVAL, "values are numbers or byte strings");
+    if (o->duplicates > ACT_DUPLICATES_LAST)
+        return fail(b, -EINVAL, "of equal keys the first or the last can stay, or none");
     if (o->is_plain && o->values != ACT_VALUES_U64)
         return fail(b, -EINVAL, "a plain file cannot hold byte values: it has no metadata");
     return 0;
@@ -164,12 +171,17 @@ int act_builder_new(const char *path, const struct act_builder_options *options,
 static int check_fd(struct act_builder *b, int fd)
 {
     struct stat st;
-    if (fstat(fd, &st) < 0)
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fstat(fd, &st) < 0)
         return settle(b, -errno, "cannot stat");
     if (!S_ISREG(st.st_mode))
         return fail(b, ACT_NOT_REGULAR, "not a regular file");
     if (st.st_size != 0)
         return fail(b, -EINVAL, "not an empty file");
+    if ((flags & O_ACCMODE) != O_RDWR)
+        return fail(b, -EBADF, "not open for reading and writing");
+    if (flags & O_APPEND)
+        return fail(b, -EINVAL, "open for appending: what is filled in last would go to the end");
     return 0;
 }
 
@@ -204,40 +216,71 @@ static int refuse_duplicate(struct act_builder *b, const struct sorter_entry *en
     return fail(b, ACT_DUPLICATE, "a key came twice");
 }
 
-/* Byte values become offsets as they are shaped. */
-static int place_bytes(struct act_builder *b, struct sorter_entry *entry)
+/* Writes the byte value of the key that the shaper got last. */
+static int place_bytes(struct act_builder *b, struct slice bytes)
 {
-    if (b->options.values != ACT_VALUES_BYTES)
-        return 0;
-    int r = shaper_put_bytes(&b->shaper, entry->bytes, &entry->value);
+    uint64_t offset;
+    int r = shaper_put_bytes(&b->shaper, bytes, &offset);
+    if (r == 0)
+        shaper_replace(&b->shaper, offset);
     return settle(b, r, "cannot write");
 }
 
-static int settle_duplicate(struct act_builder *b, struct sorter_entry *entry)
+static int place_held(struct act_builder *b)
+{
+    if (!b->is_holding)
+        return 0;
+    b->is_holding = false;
+    return place_bytes(b, slice_of(b->held, b->held_len));
+}
+
+static int hold_bytes(struct act_builder *b, struct slice bytes)
+{
+    if (bytes.len > b->held_room) {
+        uint8_t *p = realloc(b->held, bytes.len);
+        if (!p)
+            return settle(b, -ENOMEM, "cannot keep a value");
+        b->held = p;
+        b->held_room = bytes.len;
+    }
+    if (bytes.len > 0)
+        memcpy(b->held, bytes.p, bytes.len);
+    b->held_len = bytes.len;
+    b->is_holding = true;
+    return 0;
+}
+
+/* The value of the key that the shaper got last, which comes for the first time or replaces one. */
+static int set_value(struct act_builder *b, const struct sorter_entry *entry)
+{
+    if (b->options.values == ACT_VALUES_BYTES)
+        return b->options.duplicates == ACT_DUPLICATES_LAST ? hold_bytes(b, entry->bytes)
+                                                            : place_bytes(b, entry->bytes);
+    shaper_replace(&b->shaper, entry->value);
+    return 0;
+}
+
+static int settle_duplicate(struct act_builder *b, const struct sorter_entry *entry)
 {
     if (b->options.duplicates == ACT_DUPLICATES_REFUSE)
         return refuse_duplicate(b, entry);
     b->n_duplicates++;
-    if (b->options.duplicates == ACT_DUPLICATES_FIRST)
-        return 0;
-    int r = place_bytes(b, entry);
-    if (r == 0)
-        shaper_replace(&b->shaper, entry->value);
-    return r;
+    return b->options.duplicates == ACT_DUPLICATES_FIRST ? 0 : set_value(b, entry);
 }
 
 /* 0, SHAPER_SMALLER, or an error that was told. */
-static int shape(struct act_builder *b, struct sorter_entry *entry)
+static int shape(struct act_builder *b, const struct sorter_entry *entry)
 {
     int r = shaper_compare(&b->shaper, entry->key);
     if (r == SHAPER_EQUAL)
         return settle_duplicate(b, entry);
     if (r == SHAPER_SMALLER)
         return r;
-    if ((r = place_bytes(b, entry)) != 0)
+    if ((r = place_held(b)) != 0)
         return r;
     b->last_line = entry->line;
-    return settle(b, shaper_add(&b->shaper, entry->key, entry->value), "cannot write");
+    r = settle(b, shaper_add(&b->shaper, entry->key, entry->value), "cannot write");
+    return r == 0 && b->options.values == ACT_VALUES_BYTES ? set_value(b, entry) : r;
 }
 
 static int sort(struct act_builder *b, const struct sorter_entry *entry)
@@ -254,7 +297,10 @@ static int sort(struct act_builder *b, const struct sorter_entry *entry)
 static int end_tree(struct act_builder *b, uint64_t *ret_root)
 {
     static const uint8_t padding[PADDING_BYTES];
-    int r = shaper_finish(&b->shaper, ret_root);
+    int r = place_held(b);
+    if (r != 0)
+        return r;
+    r = shaper_finish(&b->shaper, ret_root);
     if (r == 0)
         r = output_append(&b->output, padding, sizeof padding);
     if (r == 0)
@@ -337,10 +383,19 @@ static int begin_sorting(struct act_builder *b)
     return r == 0 ? settle(b, output_restart(&b->output), "cannot write") : r;
 }
 
-static int add(struct act_builder *b, struct sorter_entry *entry)
+/* May an entry with such a value come now? */
+static int check_add(struct act_builder *b, enum act_values values)
 {
     if (b->is_broken)
         return ACT_BUILDER_BROKEN;
+    if (b->options.values != values)
+        return fail(b, -EINVAL, "values are %s in this file",
+                    values == ACT_VALUES_U64 ? "byte strings" : "numbers");
+    return 0;
+}
+
+static int add(struct act_builder *b, const struct sorter_entry *entry)
+{
     if (entry->key.len > b->options.max_key_bytes)
         return fail(b, ACT_TOO_LONG, "a key of %zu bytes: at most %zu are allowed", entry->key.len,
                     b->options.max_key_bytes);
@@ -356,9 +411,8 @@ int act_builder_add(struct act_builder *builder, const void *key, size_t key_len
                     uint64_t line)
 {
     struct sorter_entry entry = {.key = slice_of(key, key_len), .value = value, .line = line};
-    if (builder->options.values != ACT_VALUES_U64)
-        return -EINVAL;
-    return add(builder, &entry);
+    int r = check_add(builder, ACT_VALUES_U64);
+    return r == 0 ? add(builder, &entry) : r;
 }
 
 int act_builder_add_bytes(struct act_builder *builder, const void *key, size_t key_len,
@@ -369,9 +423,8 @@ int act_builder_add_bytes(struct act_builder *builder, const void *key, size_t k
         .bytes = slice_of(value, value_len),
         .line = line,
     };
-    if (builder->options.values != ACT_VALUES_BYTES)
-        return -EINVAL;
-    return add(builder, &entry);
+    int r = check_add(builder, ACT_VALUES_BYTES);
+    return r == 0 ? add(builder, &entry) : r;
 }
 
 void act_builder_on_progress(struct act_builder *builder, act_builder_progress callback,
@@ -513,6 +566,7 @@ void act_builder_free(struct act_builder *b)
     output_deinit(&b->output);
     target_deinit(&b->target);
     free((void *)(uintptr_t)b->duplicate.key);
+    free(b->held);
     free(b->name);
     free(b);
 }

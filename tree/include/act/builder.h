@@ -97,7 +97,9 @@ ACT_PUBLIC int act_builder_new(const char *path, const struct act_builder_option
                                struct act_builder **ret_builder, struct act_error *ret_error);
 
 /* The same into an open, empty regular file (also a memfd), which stays the caller's and is neither
- * synced nor named. Temporary files go to $TMPDIR, or /tmp. name stands in messages. */
+ * synced nor named: open for reading and writing (-EBADF) and not for appending (-EINVAL). After a
+ * failure what is in it is of no use. Temporary files go to $TMPDIR, or /tmp. name stands in
+ * messages. */
 ACT_PUBLIC int act_builder_new_fd(int fd, const char *name,
                                   const struct act_builder_options *options,
                                   struct act_builder **ret_builder, struct act_error *ret_error);
