@@ -5,11 +5,13 @@ in tests/data/doc. The varint block holds lines "number = bytes". The tables of 
 the file's .tsv says and what the daemon answers.
 """
 
+import os
 import re
+import subprocess
 
 import pytest
 
-from lib import paths
+from lib import actctl, paths
 from lib.tree_data import oracle_of
 
 TEXT = (paths.ROOT / "docs" / "FORMAT.md").read_text()
@@ -56,18 +58,22 @@ def test_the_sections_have_their_numbers():
 
 
 def test_each_example_is_dumped():
-    assert {"a.act", "b_base.act", "b.act", "c.act", "d.act"} <= set(DUMPS)
+    assert {"a.act", "b_base.act", "b.act", "c.act", "d.act", "e.act"} <= set(DUMPS)
+
+
+def file_of(name):
+    return next(path for path in (paths.DOC / name, paths.BUILT / name) if path.exists())
 
 
 @pytest.mark.parametrize("name", DUMPS)
 def test_a_dump_is_the_file(name):
-    assert read_dump(DUMPS[name]) == (paths.DOC / name).read_bytes()
+    assert read_dump(DUMPS[name]) == file_of(name).read_bytes()
 
 
 @pytest.mark.parametrize("name", DUMPS)
 def test_the_offsets_in_the_remarks_are_right(name):
     """'child 38 - 11 = 27' at offset 38: the number at hand, and what it comes to."""
-    data = (paths.DOC / name).read_bytes()
+    data = file_of(name).read_bytes()
     n_checked = 0
     for line in DUMPS[name]:
         offset, data_text = line.partition("#")[0].split(maxsplit=1)
@@ -96,6 +102,24 @@ def test_the_keys_are_those_of_the_file(name, actd):
     assert wanted == oracle_of(paths.DOC / name).values
     with actd(paths.DOC / name).client() as client:
         assert client.call("mget", list(wanted)) == list(wanted.values())
+
+
+def test_the_builder_writes_the_example(tmp_path):
+    built = tmp_path / "e.act"
+    subprocess.run([actctl.ACTCTL, "build", "--values=bytes", "-o", built, paths.BUILT / "e.tsv"],
+                   env=os.environ | {"SOURCE_DATE_EPOCH": "1"}, check=True,
+                   stderr=subprocess.DEVNULL)
+    assert built.read_bytes() == (paths.BUILT / "e.act").read_bytes()
+
+
+def test_the_example_is_served_as_byte_values(actd):
+    lines = (paths.BUILT / "e.tsv").read_bytes().splitlines()
+    values = dict(line.split(b"\t") for line in lines)
+    with actd(paths.BUILT / "e.act").client() as client:
+        assert client.call("info")["tree"]["values"] == "bytes"
+        assert client.call("mget", list(values) + [b"", b"kq"]) == [*values.values(), None, None]
+        assert [client.call("get", key) for key in values] == list(values.values())
+        assert client.call("node", b"k")["value"] == b"keys"
 
 
 def decode_varint(data):

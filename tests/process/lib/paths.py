@@ -8,6 +8,7 @@ DATA = ROOT / "tests" / "data"
 EDGE = DATA / "edge"
 DOC = DATA / "doc"
 CRAFTED = DATA / "crafted"
+BUILT = DATA / "built"
 CITIES = DATA / "cities.act"
 SHAKESPEARE = DATA / "shakespeare.act"
 
