@@ -1,5 +1,6 @@
 /*
- * actctl: foreign text on its way to a terminal, keys in hex, and lines of unknown length.
+ * actctl: foreign text on its way to a terminal, keys in hex, numbers for people, and lines of
+ * unknown length.
  */
 #include "client/actctl/lines.h"
 #include "client/actctl/output.h"
@@ -123,6 +124,17 @@ static void keys_in_hex_are_read_and_written(void **state)
     free(written);
 }
 
+static void numbers_are_grouped(void **state)
+{
+    (void)state;
+    char text[TEXT_GROUPED_SIZE];
+    assert_string_equal(text_grouped(0, text), "0");
+    assert_string_equal(text_grouped(999, text), "999");
+    assert_string_equal(text_grouped(1000, text), "1,000");
+    assert_string_equal(text_grouped(12345678, text), "12,345,678");
+    assert_string_equal(text_grouped(UINT64_MAX, text), "18,446,744,073,709,551,615");
+}
+
 static void json_keeps_every_bit(void **state)
 {
     (void)state;
@@ -225,6 +237,7 @@ int main(void)
         cmocka_unit_test(all_pairs_of_bytes_are_harmless),
         cmocka_unit_test(utf8_is_told_from_bytes),
         cmocka_unit_test(keys_in_hex_are_read_and_written),
+        cmocka_unit_test(numbers_are_grouped),
         cmocka_unit_test(json_keeps_every_bit),
         cmocka_unit_test(lines_lose_their_newline_only),
         cmocka_unit_test(a_line_too_long_is_named),
