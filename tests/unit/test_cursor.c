@@ -163,7 +163,7 @@ static void check_random_moves(struct treetest *t, void *context)
     struct random *random = context;
     struct cursor_model model;
     cursor_model_init(&model, t->tree, &t->oracle);
-    for (unsigned i = 0; i < 3000; i++)
+    for (unsigned i = 0; i < 1000; i++)
         random_move(&model, random, t->name);
     cursor_model_deinit(&model);
 }
