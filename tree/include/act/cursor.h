@@ -17,12 +17,17 @@
  * Bounded work. A file in which runs are shared can hold more positions than it has bytes, so a
  * single move may have to pass many positions without a value. act_cursor_set_budget bounds the
  * nodes that moves may visit; a move that has used it up ends with ACT_LIMIT and goes on where it
- * stopped when the same move is called again.
+ * stopped when the same move is called again. Until then the cursor stands in between: next and
+ * prev are behind and before all that has been passed, so the opposite move leads back here, too; a
+ * seek that did not come to its end stands somewhere on the way to its key. Only a descend stays
+ * where it began. Any other move may follow.
  *
  * Results of moves: 0; ACT_MISS: there is no such entry or position; ACT_CORRUPT: act_cursor_fault
  * tells where; ACT_LIMIT; ACT_TOO_LONG: the key there is longer than max_key_bytes. After
- * ACT_CORRUPT and ACT_TOO_LONG the cursor stands nowhere: only first, last, seek and reset lead
- * back.
+ * ACT_CORRUPT and ACT_TOO_LONG the cursor stands nowhere: only first, last, the seeks, root, reset
+ * and a confinement lead back; next, prev and the others end in ACT_MISS.
+ *
+ * Odd trees (section 10) have the entries that act_get finds, in the order of their keys.
  *
  * Threads. A cursor is one thread's. Any number of cursors may walk a tree at once.
  */
@@ -41,10 +46,10 @@ extern "C" {
 struct act_cursor;
 
 /*
- * Makes a cursor at the root of tree.
+ * Makes a cursor at the root of tree; if that cannot be read, it stands nowhere.
  *
- * max_key_bytes  the longest key that it goes to; 0: ACT_MAX_KEY_BYTES. Address space grows with it
- *                (see above).
+ * max_key_bytes  the longest key that it goes to; 0: ACT_MAX_KEY_BYTES. For each byte of it the
+ *                cursor takes some 120 bytes of address space (see above).
  * ret_cursor     owned by the caller: act_cursor_free, before act_close of the tree.
  *
  * 0 or -ENOMEM.
@@ -59,7 +64,8 @@ ACT_PUBLIC void act_cursor_free(struct act_cursor *cursor);
  * not allocate. */
 ACT_PUBLIC void act_cursor_reset(struct act_cursor *cursor, const struct act *tree);
 
-/* Bounds the nodes that all moves from now on may visit together. UINT64_MAX: no bound. */
+/* Bounds the nodes that all moves from now on may visit together: each that is decoded counts, not
+ * the siblings that are skipped to it. UINT64_MAX: no bound. */
 ACT_PUBLIC void act_cursor_set_budget(struct act_cursor *cursor, uint64_t nodes);
 
 /* What is left of it. */
@@ -71,7 +77,8 @@ ACT_PUBLIC uint64_t act_cursor_budget(const struct act_cursor *cursor);
  * prefix takes it away. The cursor then stands before the first entry: next is first. Position
  * moves are not confined.
  *
- * The bytes are borrowed until the next confinement or reset.
+ * The bytes are borrowed until the next confinement or reset; a view by act_cursor_key is not for
+ * this, since the next move changes it.
  */
 ACT_PUBLIC void act_cursor_set_prefix(struct act_cursor *cursor, const void *prefix, size_t len);
 ACT_PUBLIC void act_cursor_set_range(struct act_cursor *cursor, const void *from, size_t from_len,
@@ -85,8 +92,8 @@ ACT_PUBLIC int act_cursor_last(struct act_cursor *cursor);
 
 /*
  * To the entry of key; to the first one at or after it; to the last one at or before it; always
- * within the confinement. On ACT_MISS the cursor stands where the key would be: next and prev go to
- * the entries on either side.
+ * within the confinement. On ACT_MISS the cursor stands where the key would be, or at the key's
+ * position if there is one (seek only): next and prev go to the entries on either side.
  */
 ACT_PUBLIC int act_cursor_seek(struct act_cursor *cursor, const void *key, size_t key_len);
 ACT_PUBLIC int act_cursor_seek_at_or_after(struct act_cursor *cursor, const void *key,
@@ -109,7 +116,8 @@ ACT_PUBLIC int act_cursor_prev(struct act_cursor *cursor);
  * ret_count  entries counted by this call, also on ACT_LIMIT: then the count is not exact, and the
  *            next call goes on behind the last one counted.
  *
- * 0: all are counted. ACT_LIMIT, ACT_CORRUPT or ACT_TOO_LONG likewise end a part count.
+ * 0: all are counted. ACT_LIMIT, ACT_CORRUPT or ACT_TOO_LONG likewise end a part count. ACT_MISS:
+ * the cursor stands nowhere.
  */
 ACT_PUBLIC int act_cursor_count(struct act_cursor *cursor, uint64_t *ret_count);
 
@@ -123,10 +131,10 @@ ACT_PUBLIC const uint8_t *act_cursor_key(const struct act_cursor *cursor, size_t
 ACT_PUBLIC int act_cursor_value(const struct act_cursor *cursor, uint64_t *ret_value);
 
 /* Value and child set of the position, as act_node. 0, ACT_MISS: the cursor stands at none, or
- * ACT_CORRUPT. Does not move. */
+ * ACT_CORRUPT. Does not move; costs no budget. */
 ACT_PUBLIC int act_cursor_node(struct act_cursor *cursor, struct act_node *ret_node);
 
-/* To the root's position: the empty key. 0 or ACT_CORRUPT. */
+/* To the root's position: the empty key. Costs no budget. 0 or ACT_CORRUPT. */
 ACT_PUBLIC int act_cursor_root(struct act_cursor *cursor);
 
 /* Down by one byte, or by all len bytes. ACT_MISS: there is no such position; the cursor stays
@@ -135,7 +143,8 @@ ACT_PUBLIC int act_cursor_descend(struct act_cursor *cursor, uint8_t byte);
 ACT_PUBLIC int act_cursor_descend_by(struct act_cursor *cursor, const void *bytes, size_t len);
 
 /* Down along positions with one child, at least one byte, to the first that has a value or not
- * exactly one child. ACT_MISS: the cursor's own position has not exactly one child; it stays. */
+ * exactly one child. ACT_MISS: the cursor's own position has not exactly one child; it stays.
+ * ACT_LIMIT: it has come a part of the way. */
 ACT_PUBLIC int act_cursor_descend_chain(struct act_cursor *cursor);
 
 /* Up by n bytes, at most to the root's position. ACT_MISS: the cursor stands at no position.
