@@ -28,8 +28,8 @@ int output_write_at(int fd, const void *p, size_t len, uint64_t offset)
         ssize_t n = pwrite(fd, at, len, (off_t)offset);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0)
-            return -errno;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
         at += n;
         len -= (size_t)n;
         offset += (uint64_t)n;

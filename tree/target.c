@@ -17,7 +17,9 @@
 
 #define MODE_NEW   0666 /* as far as the umask lets it */
 #define MODE_BITS  07777
+#define MODE_OWN   0600 /* until the mode of the file that is replaced is set */
 #define NAME_TRIES 100
+#define LINKS_MAX  40 /* as in the kernel */
 
 static int refuse(struct act_error *error, int result, const char *path, const char *what)
 {
@@ -35,26 +37,67 @@ static void temporary_name(struct target *target)
              (unsigned long long)(number ^ (uint64_t)getpid()));
 }
 
-/* path with its symbolic links followed; a target that does not exist yet keeps the name. */
+/* What the symbolic link at path leads to; *owned* by the caller; NULL with errno. */
+static char *link_follow(const char *path)
+{
+    char to[PATH_MAX];
+    ssize_t n = readlink(path, to, sizeof to);
+    if (n < 0)
+        return NULL;
+    if ((size_t)n == sizeof to) {
+        errno = ENAMETOOLONG;
+        return NULL;
+    }
+    const char *slash = to[0] == '/' ? NULL : strrchr(path, '/');
+    size_t directory_len = slash ? (size_t)(slash - path) + 1 : 0;
+    char *target = malloc(directory_len + (size_t)n + 1);
+    if (!target)
+        return NULL;
+    memcpy(target, path, directory_len);
+    memcpy(target + directory_len, to, (size_t)n);
+    target[directory_len + (size_t)n] = '\0';
+    return target;
+}
+
+/* path with the symbolic links in its last part followed, also where they lead to nothing yet;
+ * *owned* by the caller; NULL with errno. */
+static char *path_follow(const char *path)
+{
+    struct stat st;
+    char *at = strdup(path);
+    for (unsigned i = 0; at && lstat(at, &st) == 0 && S_ISLNK(st.st_mode); i++) {
+        char *next = NULL;
+        if (i < LINKS_MAX)
+            next = link_follow(at);
+        else
+            errno = ELOOP;
+        free(at);
+        at = next;
+    }
+    return at;
+}
+
+/* Where the file will be, and what is there now. */
 static int resolve(struct target *target, const char *path, struct act_error *error)
 {
     struct stat st;
-    char *real = lstat(path, &st) == 0 && S_ISLNK(st.st_mode) ? realpath(path, NULL) : NULL;
-    target->path = real ? real : strdup(path);
+    target->has_old = stat(path, &st) == 0;
+    if (!target->has_old && (errno != ENOENT || *path == '\0'))
+        return refuse(error, -errno, path, "cannot write");
+    if (target->has_old && !S_ISREG(st.st_mode))
+        return refuse(error, ACT_NOT_REGULAR, path, "cannot be replaced: not a regular file");
+    target->path = path_follow(path);
     if (!target->path)
-        return refuse(error, -ENOMEM, path, "cannot write");
+        return refuse(error, -errno, path, "cannot write");
     char *slash = strrchr(target->path, '/');
     target->name = slash ? slash + 1 : target->path;
     if (*target->name == '\0')
         return refuse(error, -EISDIR, path, "cannot write");
-    if (stat(target->path, &st) < 0)
-        return errno == ENOENT ? 0 : refuse(error, -errno, path, "cannot write");
-    if (!S_ISREG(st.st_mode))
-        return refuse(error, ACT_NOT_REGULAR, path, "cannot be replaced: not a regular file");
-    target->has_old = true;
-    target->mode = st.st_mode & MODE_BITS;
-    target->uid = st.st_uid;
-    target->gid = st.st_gid;
+    if (target->has_old) {
+        target->mode = st.st_mode & MODE_BITS;
+        target->uid = st.st_uid;
+        target->gid = st.st_gid;
+    }
     return 0;
 }
 
@@ -74,7 +117,8 @@ static int open_directory(struct target *target, struct act_error *error)
 
 static int open_file(struct target *target, struct act_error *error)
 {
-    target->fd = openat(target->directory_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, MODE_NEW);
+    mode_t mode = target->has_old ? MODE_OWN : MODE_NEW;
+    target->fd = openat(target->directory_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
     if (target->fd >= 0)
         return 0;
     if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL)
@@ -82,7 +126,7 @@ static int open_file(struct target *target, struct act_error *error)
     for (int i = 0; i < NAME_TRIES && target->fd < 0; i++) {
         temporary_name(target);
         target->fd = openat(target->directory_fd, target->temporary,
-                            O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, MODE_NEW);
+                            O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, mode);
         if (target->fd < 0 && errno != EEXIST)
             break;
     }

@@ -10,8 +10,6 @@
 
 #include <sys/types.h>
 
-#define TARGET_NAME_MAX 512
-
 struct target {
     char *path;         /* owned: where it will be; symbolic links are followed */
     const char *name;   /* the last part of path */
