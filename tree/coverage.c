@@ -10,7 +10,7 @@ int coverage_init(struct coverage *coverage, uint64_t size, struct scratch *scra
     int r = scratch_map(scratch, n_cells * sizeof *coverage->cells, &p);
     if (r != 0)
         return r;
-    *coverage = (struct coverage){.cells = p, .n_cells = n_cells, .size = size};
+    *coverage = (struct coverage){.cells = p, .n_cells = n_cells};
     return 0;
 }
 
@@ -29,7 +29,7 @@ static uint64_t bits_in(uint64_t i, uint64_t begin, uint64_t end)
     return below & (UINT64_MAX << from);
 }
 
-bool coverage_take(struct coverage *coverage, uint64_t begin, uint64_t end)
+bool coverage_take(struct coverage *coverage, uint64_t begin, uint64_t end, enum coverage_kind kind)
 {
     if (begin == end)
         return true;
@@ -39,21 +39,9 @@ bool coverage_take(struct coverage *coverage, uint64_t begin, uint64_t end)
             return false;
     for (uint64_t i = first; i <= last; i++)
         coverage->cells[i].covered |= bits_in(i, begin, end);
+    for (unsigned i = 0; i < COVERAGE_KIND_BITS; i++)
+        coverage->cells[first].kinds[i] |= (uint64_t)(kind >> i & 1) << (begin % 64);
     return true;
-}
-
-bool coverage_take_string(struct coverage *coverage, uint64_t begin, uint64_t end)
-{
-    if (!coverage_take(coverage, begin, end))
-        return false;
-    coverage->cells[begin / 64].firsts |= UINT64_C(1) << (begin % 64);
-    return true;
-}
-
-bool coverage_has(const struct coverage *coverage, uint64_t begin, uint64_t end)
-{
-    uint64_t hole, hole_end;
-    return !coverage_next_hole(coverage, begin, end, &hole, &hole_end);
 }
 
 /* The first byte in [from, end) that is covered, or is not; end: there is none. */

@@ -26,6 +26,7 @@ enum note_kind {
     NOTE_UNFINISHED, /* bytes behind the end: a merge that was not finished */
     NOTE_CHAIN,      /* trailers that lead to something that is none */
     NOTE_FOREIGN,    /* metadata of another root */
+    NOTE_FLAGS,      /* metadata with flags that are not known */
     N_NOTES
 };
 

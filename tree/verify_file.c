@@ -82,8 +82,7 @@ static int metadata_check(struct verify *v)
     const struct act_metadata *m = &v->tree->metadata;
     int r = 0;
     if (m->flags != 0)
-        r = verify_fault(v, PLACE_NONE, HEADER_BYTES + META_FLAGS,
-                         "metadata with flags that are not known");
+        r = verify_note(v, PLACE_NONE, HEADER_BYTES + META_FLAGS, NOTE_FLAGS);
     if (r == 0 && (strict_read(v->map, m->root_offset, m->objects_end, &root) != NULL ||
                    root.end != m->objects_end))
         r = verify_fault(v, PLACE_NONE, HEADER_BYTES + META_OBJECTS_END,
@@ -108,7 +107,7 @@ int verify_metadata(struct verify *v)
     case ACT_METADATA_FULL:
         break;
     }
-    coverage_take(&v->coverage, HEADER_BYTES, HEADER_BYTES + META_BYTES);
+    coverage_take(&v->coverage, HEADER_BYTES, HEADER_BYTES + META_BYTES, COVERAGE_NONE);
     v->survey->n_objects[ACT_OBJECT_METADATA] = 1;
     v->survey->bytes[ACT_OBJECT_METADATA] = META_BYTES;
     v->done_bytes += META_BYTES;
@@ -127,7 +126,8 @@ static int trailers_take(struct verify *v, struct trailer trailer)
 {
     uint64_t root = v->tree->header_root;
     for (unsigned i = 0; i < TRAILERS_MAX && trailer_next(v->map, root, &trailer); i++) {
-        if (!coverage_take(&v->coverage, trailer.offset, trailer.offset + TRAILER_BYTES))
+        if (!coverage_take(&v->coverage, trailer.offset, trailer.offset + TRAILER_BYTES,
+                           COVERAGE_NONE))
             return verify_note(v, PLACE_NONE, trailer.offset, NOTE_CHAIN);
         v->survey->n_objects[ACT_OBJECT_OTHER]++;
         v->survey->bytes[ACT_OBJECT_OTHER] += TRAILER_BYTES;

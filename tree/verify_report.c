@@ -18,6 +18,7 @@ static const char *const note_reasons[N_NOTES] = {
     [NOTE_CHAIN] = "a merge trailer that leads to something that is none: the chain ends here",
     [NOTE_FOREIGN] =
         "metadata of another root, to which no chain of merges leads: it does not count",
+    [NOTE_FLAGS] = "metadata with flags that are not known: they are ignored",
 };
 
 /* What the step from the frame's parent to its current sibling adds to a key. */

@@ -30,9 +30,10 @@ int verify_table(struct verify *v, const struct strict *branch, uint64_t first, 
         return 0;
     if (first < v->map->tables_begin || bytes > first - v->map->tables_begin)
         return verify_fault(v, PLACE_WALK, first, "a sibling table that runs into the metadata");
-    if (is_shared && coverage_has(&v->coverage, first - bytes, first))
+    /* That of a shared run was seen before. */
+    if (is_shared && coverage_kind_at(&v->coverage, first - bytes) == COVERAGE_TABLE)
         return table_compare(v, branch, first);
-    if (!coverage_take(&v->coverage, first - bytes, first))
+    if (!coverage_take(&v->coverage, first - bytes, first, COVERAGE_TABLE))
         return verify_fault(v, PLACE_WALK, first - bytes,
                             "a sibling table that overlaps another object");
     v->survey->n_objects[ACT_OBJECT_TABLE]++;
@@ -51,14 +52,13 @@ int verify_shared(struct verify *v, const struct strict *parent, uint64_t first)
         const char *reason = strict_read(v->map, at, parent->offset, &node);
         if (reason)
             return verify_fault(v, PLACE_WALK, at, reason);
-        is_known &=
-            i == 0 || (coverage_is_node(&v->coverage, at) && !coverage_is_first(&v->coverage, at));
+        is_known &= i == 0 || coverage_kind_at(&v->coverage, at) == COVERAGE_NODE;
         at = node.end;
     }
     if (parent->is_line && (node.is_line || !node.has_child))
         return verify_fault(v, PLACE_WALK, parent->offset,
                             "a line's child that is no branch with children");
-    bool is_longer = coverage_is_node(&v->coverage, at) && !coverage_is_first(&v->coverage, at);
+    bool is_longer = coverage_kind_at(&v->coverage, at) == COVERAGE_NODE;
     /* Of a run with a fault the rest was not walked. */
     if ((!is_known || is_longer) && v->survey->n_faults == 0)
         return verify_fault(v, PLACE_WALK, parent->offset,

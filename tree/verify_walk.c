@@ -81,13 +81,16 @@ static int check_node(struct verify *v, const struct frame *frame, const struct 
 
 /* A string at offset, seen for the first time or again. */
 static int take_string(struct verify *v, uint64_t offset, const struct strict_string *string,
-                       enum act_object kind, const char *overlap)
+                       enum coverage_kind kind)
 {
-    if (coverage_is_string(&v->coverage, offset))
+    bool is_line = kind == COVERAGE_LINE_DATA;
+    if (coverage_kind_at(&v->coverage, offset) == kind)
         return 0;
-    if (!coverage_take_string(&v->coverage, offset, string->end))
-        return verify_fault(v, PLACE_WALK, offset, overlap);
-    count_object(v, kind, string->end - offset);
+    if (!coverage_take(&v->coverage, offset, string->end, kind))
+        return verify_fault(v, PLACE_WALK, offset,
+                            is_line ? "line data that overlaps another object"
+                                    : "a byte value that overlaps another object");
+    count_object(v, is_line ? ACT_OBJECT_LINE_DATA : ACT_OBJECT_BYTES, string->end - offset);
     return string->is_long ? verify_fault(v, PLACE_WALK, offset, longer_form) : 0;
 }
 
@@ -106,8 +109,7 @@ static int take_line(struct verify *v, const struct strict *node, uint64_t *ret_
     if (line.end == line.begin)
         return verify_fault(v, PLACE_WALK, offset, "line data of length 0");
     *ret_len = line.end - line.begin;
-    return take_string(v, offset, &line, ACT_OBJECT_LINE_DATA,
-                       "line data that overlaps another object");
+    return take_string(v, offset, &line, COVERAGE_LINE_DATA);
 }
 
 static int take_byte_value(struct verify *v, const struct strict *node)
@@ -118,8 +120,7 @@ static int take_byte_value(struct verify *v, const struct strict *node)
         return verify_fault(v, PLACE_WALK, node->offset, "a byte value outside the arena");
     if (!strict_read_string(v->map, value, end, &string))
         return verify_fault(v, PLACE_WALK, value, "a byte value that runs past the arena's end");
-    return take_string(v, value, &string, ACT_OBJECT_BYTES,
-                       "a byte value that overlaps another object");
+    return take_string(v, value, &string, COVERAGE_BYTE_VALUE);
 }
 
 static int run_push(struct verify *v, uint64_t parent, uint64_t first, uint64_t key_len,
@@ -149,8 +150,9 @@ static int descend(struct verify *v, const struct strict *node, uint64_t key_len
         return verify_fault(v, PLACE_WALK, node->offset, "a reference to the node itself");
     if (node->child > node->offset - HEADER_BYTES)
         return verify_fault(v, PLACE_WALK, node->offset, "a reference that leaves the arena");
-    bool is_shared = coverage_is_node(&v->coverage, first);
-    if (is_shared && !coverage_is_first(&v->coverage, first))
+    enum coverage_kind kind = coverage_kind_at(&v->coverage, first);
+    bool is_shared = kind == COVERAGE_FIRST_NODE;
+    if (kind == COVERAGE_NODE)
         return verify_fault(v, PLACE_WALK, node->offset, "a run that begins inside another run");
     int r = is_shared ? verify_shared(v, node, first) : 0;
     if (r == 0)

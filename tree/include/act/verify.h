@@ -5,7 +5,7 @@
  * it against sections 8 and 11 of docs/FORMAT.md. What the reference's writers never write is a
  * fault; what is odd but legal (shared runs, leaves without a value, remains of merges) is a note.
  *
- * Time is linear in the file's size. Memory: three bits for each byte of the file, in an unlinked
+ * Time is linear in the file's size. Memory: four bits for each byte of the file, in an unlinked
  * temporary file where that is more than memory_bytes, and what the deepest path needs.
  */
 #ifndef ACT_VERIFY_H
