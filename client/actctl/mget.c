@@ -8,6 +8,7 @@
  * file when it is its turn.
  */
 #include "base/buf.h"
+#include "client/actctl/answer.h"
 #include "client/actctl/file.h"
 #include "client/actctl/lines.h"
 #include "client/actctl/output.h"
@@ -76,14 +77,11 @@ static int print_value(const struct mget *mget, struct slice key, const msgpack_
 }
 
 /* A key that could not be looked up is told, and has no line: it must not look like a miss. */
-static int print_answer(const struct mget *mget, struct slice key, const struct actc_value *answer)
+static int print_answer(const struct mget *mget, struct slice key, const struct answer *answer)
 {
-    msgpack_object value = {.type = MSGPACK_OBJECT_NIL};
-    if (answer->outcome == ACTC_ERROR)
+    if (!answer->value)
         return session_fail_number(mget->ctl, key, answer->error_number);
-    if (answer->outcome != ACTC_MISS)
-        value = (msgpack_object){.type = MSGPACK_OBJECT_POSITIVE_INTEGER, .via.u64 = answer->value};
-    return print_value(mget, key, &value);
+    return print_value(mget, key, answer->value);
 }
 
 static int print_from_file(const struct mget *mget, struct slice key)
@@ -93,22 +91,41 @@ static int print_from_file(const struct mget *mget, struct slice key)
     return status == STATUS_FOUND ? print_value(mget, key, &value) : status;
 }
 
-/* The oldest batch on its way: its reply, printed. */
+/* One key's status among the others'. */
+static void count(struct mget *mget, int status)
+{
+    mget->status = status > mget->status ? status : mget->status;
+}
+
+static int answer_from_file(struct mget *mget, const struct batch *batch)
+{
+    for (size_t i = 0; i < batch->n_keys; i++)
+        count(mget, print_from_file(mget, key_of(batch, i)));
+    return STATUS_FOUND;
+}
+
+static int answer_from_server(struct mget *mget, const struct batch *batch)
+{
+    struct answer answers[BATCH_KEYS];
+    struct actc_reply *reply = NULL;
+    struct actc_error error;
+    struct actc *client = mget->ctl->client;
+    int r = actc_wait(client, batch->call, &reply, &error);
+    if (r == 0 && !answer_read_list(actc_reply_result(reply), batch->n_keys, answers))
+        r = answer_bad(client, "mget", &error);
+    for (size_t i = 0; i < batch->n_keys && r == 0; i++)
+        count(mget, print_answer(mget, key_of(batch, i), &answers[i]));
+    actc_reply_free(reply);
+    return r == 0 ? STATUS_FOUND : fail_batch(mget, batch, r, &error);
+}
+
+/* The oldest batch on its way: its answers, printed. */
 static int take_batch(struct mget *mget)
 {
     struct batch *batch = &mget->batches[mget->n_taken++ % N_BATCHES];
-    struct actc_value values[BATCH_KEYS];
-    struct actc_error error;
-    bool is_file = mget->ctl->tree;
-    int r =
-        is_file ? 0 : actc_wait_mget(mget->ctl->client, batch->call, batch->n_keys, values, &error);
-    if (r != 0)
-        return fail_batch(mget, batch, r, &error);
-    for (size_t i = 0; i < batch->n_keys; i++) {
-        struct slice key = key_of(batch, i);
-        int status = is_file ? print_from_file(mget, key) : print_answer(mget, key, &values[i]);
-        mget->status = status > mget->status ? status : mget->status;
-    }
+    int status = mget->ctl->tree ? answer_from_file(mget, batch) : answer_from_server(mget, batch);
+    if (status != STATUS_FOUND)
+        return status;
     batch->n_keys = 0;
     buf_release(&batch->bytes);
     return ferror(stdout) ? STATUS_FAILED : STATUS_FOUND; /* main tells */

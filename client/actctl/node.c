@@ -1,6 +1,7 @@
 /*
  * node: the position in the trie that a key leads to.
  */
+#include "client/actctl/answer.h"
 #include "client/actctl/file.h"
 #include "client/actctl/output.h"
 
@@ -51,21 +52,25 @@ static void print_text(const struct actctl *ctl, const struct actc_node *node,
     putchar('\n');
 }
 
-/* STATUS_NOT_FOUND, untold: there is no such position. */
-static int ask(const struct actctl *ctl, struct slice key, struct actc_node *ret_node,
-               msgpack_object *ret_value)
+/* The server's word on a key: STATUS_NOT_FOUND, untold: there is no such position. *ret_value lives
+ * as long as the reply, which the caller frees. */
+static int ask(const struct actctl *ctl, struct slice key, struct actc_reply **ret_reply,
+               struct actc_node *ret_node, msgpack_object *ret_value)
 {
     struct actc_error error;
-    if (ctl->tree)
-        return file_node(ctl, key, ret_node, ret_value);
-    int r = actc_node(ctl->client, key.p, key.len, ret_node, &error);
-    if (r == ACTC_MISS)
-        return STATUS_NOT_FOUND;
+    const msgpack_object *value = NULL;
+    uint32_t call;
+    bool exists = false;
+    int r = actc_send_key(ctl->client, "node", key.p, key.len, &call, &error);
+    if (r == 0)
+        r = actc_wait(ctl->client, call, ret_reply, &error);
+    if (r == 0 && !answer_read_node(actc_reply_result(*ret_reply), &exists, ret_node, &value))
+        r = answer_bad(ctl->client, "node", &error);
     if (r != 0)
         return session_fail_key(ctl, key, r, &error);
-    if (ret_node->has_value)
-        *ret_value =
-            (msgpack_object){.type = MSGPACK_OBJECT_POSITIVE_INTEGER, .via.u64 = ret_node->value};
+    if (!exists)
+        return STATUS_NOT_FOUND;
+    *ret_value = *value;
     return STATUS_FOUND;
 }
 
@@ -73,6 +78,7 @@ int command_node(struct actctl *ctl, char **args, size_t n_args)
 {
     (void)n_args;
     msgpack_object value = {.type = MSGPACK_OBJECT_NIL};
+    struct actc_reply *reply = NULL;
     struct actc_node node;
     struct slice key;
     int status = session_key(ctl, args[0], &key);
@@ -80,13 +86,13 @@ int command_node(struct actctl *ctl, char **args, size_t n_args)
         status = session_open(ctl);
     if (status != STATUS_FOUND)
         return status;
-    status = ask(ctl, key, &node, &value);
-    if (status != STATUS_FOUND && status != STATUS_NOT_FOUND)
-        return status;
+    status = ctl->tree ? file_node(ctl, key, &node, &value) : ask(ctl, key, &reply, &node, &value);
     const struct actc_node *found = status == STATUS_FOUND ? &node : NULL;
-    if (ctl->is_json)
+    bool is_known = status == STATUS_FOUND || status == STATUS_NOT_FOUND;
+    if (is_known && ctl->is_json)
         print_json(ctl, key, found, &value);
-    else
+    else if (is_known)
         print_text(ctl, found, &value);
+    actc_reply_free(reply);
     return status;
 }

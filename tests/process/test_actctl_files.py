@@ -121,6 +121,26 @@ def test_byte_values_are_answered_as_text(owners):
     assert b"file.values                  bytes\n" in actctl.output("info", owners)
 
 
+def test_a_daemon_answers_byte_values_as_the_file_does(owners, actd):
+    address = f"unix:{actd(owners).unix[1]}"
+    for question in (["get", "/bin/sh", "/usr/bin/env", "/x", "/etc/motd"], ["node", "/bin/sh"],
+                     ["--json", "node", "/usr/bin/env"], ["--json", "get", "/usr/bin/env"],
+                     ["exists", "/etc/motd"], ["node", "/"]):
+        answer = actctl.output("-f", owners, *question)
+        assert actctl.output("-s", address, *question) == answer
+    for flags in ([], ["--json"]):
+        text = b"/x\n/bin/sh\n/nothing\n/etc/motd\n"
+        answer = actctl.run(*flags, "mget", "-f", owners, stdin=text, status=1).stdout
+        assert actctl.run(*flags, "mget", "-s", address, stdin=text, status=1).stdout == answer
+
+
+@pytest.mark.parametrize("name, key", [("child_self.act", "aa"), ("line_fwd.act", "a")])
+def test_mget_tells_of_damage_from_a_daemon(name, key, actd):
+    address = f"unix:{actd(paths.CRAFTED / name).unix[1]}"
+    told = actctl.error("mget", "-s", address, stdin=key.encode(), status=3)
+    assert told.startswith(f"{key}: {address}: CORRUPT: ")
+
+
 # dump
 
 
