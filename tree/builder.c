@@ -122,7 +122,7 @@ static int builder_new(const char *name, const struct act_builder_options *optio
     if (!b || !copy) {
         free(b);
         free(copy);
-        snprintf(error->message, sizeof error->message, "%.512s: out of memory", name);
+        snprintf(error->message, sizeof error->message, "%.512s: %s", name, strerror(ENOMEM));
         return -ENOMEM;
     }
     *b = (struct act_builder){.name = copy, .fd = -1};
@@ -346,8 +346,8 @@ static int open_back(struct act_builder *b, struct act **ret)
     int r = end_tree(b, &root);
     if (r == 0)
         r = put_root(b, root);
-    if (r == 0 && act_open_fd(b->fd, b->name, ret, &error) != 0)
-        r = fail(b, -EIO, "cannot read back: %.900s", error.message);
+    if (r == 0 && (r = act_open_fd(b->fd, "what was built", ret, &error)) != 0)
+        r = fail(b, r < 0 ? r : -EIO, "cannot be sorted: %s", error.message);
     if (r == 0 && b->options.values == ACT_VALUES_BYTES) {
         (*ret)->values = ACT_VALUES_BYTES;
         (*ret)->metadata.objects_end = output_at(&b->output) - PADDING_BYTES;

@@ -83,6 +83,24 @@ struct head {
     uint64_t len; /* bytes of the file in it */
 };
 
+/* As much as there is, in spite of signals and short reads: half of the metadata would count as
+ * none. 0 or -1 with errno. */
+static int head_read(int fd, struct head *head)
+{
+    while (head->len < sizeof head->bytes) {
+        ssize_t n =
+            pread(fd, head->bytes + head->len, sizeof head->bytes - head->len, (off_t)head->len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        if (n == 0)
+            break;
+        head->len += (uint64_t)n;
+    }
+    return 0;
+}
+
 /* Section 1 and the first rows of section 10. header: HEADER_BYTES readable bytes. */
 static int header_check(const uint8_t *header, uint64_t size, const char *name, uint64_t *ret_root,
                         struct act_error *error)
@@ -179,10 +197,8 @@ int act_open_fd(int fd, const char *name, struct act **ret_tree, struct act_erro
     int r = size_check(size, name, ret_error);
     if (r != 0)
         return r;
-    ssize_t n = pread(fd, head.bytes, sizeof head.bytes, 0);
-    if (n < 0)
+    if (head_read(fd, &head) < 0)
         return refuse_errno(ret_error, name, "cannot read");
-    head.len = (uint64_t)n;
     if (head.len < HEADER_BYTES)
         return size_check(head.len, name, ret_error);
     void *p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);

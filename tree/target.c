@@ -61,7 +61,7 @@ static char *link_follow(const char *path)
 
 /* path with the symbolic links in its last part followed, also where they lead to nothing yet;
  * *owned* by the caller; NULL with errno. */
-static char *path_follow(const char *path)
+static char *links_follow(const char *path)
 {
     struct stat st;
     char *at = strdup(path);
@@ -86,7 +86,7 @@ static int resolve(struct target *target, const char *path, struct act_error *er
         return refuse(error, -errno, path, "cannot write");
     if (target->has_old && !S_ISREG(st.st_mode))
         return refuse(error, ACT_NOT_REGULAR, path, "cannot be replaced: not a regular file");
-    target->path = path_follow(path);
+    target->path = links_follow(path);
     if (!target->path)
         return refuse(error, -errno, path, "cannot write");
     char *slash = strrchr(target->path, '/');
