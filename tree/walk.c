@@ -131,6 +131,17 @@ static inline bool step_up(struct path *path, size_t floor)
     return path->len >= floor;
 }
 
+/* Up from a leaf at once, where counting has come down to it from a branch. */
+static inline void leave_leaf(struct path *path)
+{
+    const struct frame *leaf = path_top(path);
+    if (leaf->node.child != 0 || path->depth < 2 || leaf[-1].node.is_line)
+        return;
+    path->depth--;
+    path->len = leaf[-1].start;
+    path->gap = leaf[-1].next_byte;
+}
+
 /* One function for both: with keys to the next entry, without through all of them. */
 static inline __attribute__((always_inline)) int walk_forward(struct path *path,
                                                               const struct bounds *bounds,
@@ -149,10 +160,12 @@ static inline __attribute__((always_inline)) int walk_forward(struct path *path,
             return r;
         if (is_keyed && bounds->has_to && path_is_behind(path, false, bounds))
             return ACT_MISS;
-        if (path_top(path)->node.has_value) {
-            if (is_keyed)
-                return 0;
-            ++*count;
+        bool has_value = path_top(path)->node.has_value;
+        if (has_value && is_keyed)
+            return 0;
+        if (!is_keyed) {
+            *count += has_value;
+            leave_leaf(path);
         }
     }
 }
