@@ -27,7 +27,7 @@ static void check_all(struct treetest *t, void *context)
     size_t step = t->oracle.n > 1000 ? t->oracle.n / 300 : 1;
     (void)context;
     check_tree(t, step, 0);
-    if (t->oracle.n <= 20000)
+    if (t->oracle.n <= 20000 && !strstr(t->name, ".zipper."))
         check_tree(t, step, 1);
 }
 
@@ -63,7 +63,7 @@ static void random_trees_are_walked_as_they_should(void **state)
     (void)state;
     static const unsigned sizes[] = {0, 1, 2, 5, 30, 300};
     struct random random = {.state = 1};
-    for (unsigned round = 0; round < 300; round++) {
+    for (unsigned round = 0; round < 150; round++) {
         struct treetest t;
         random_tree_open(&random, round % RANDOM_KINDS, sizes[round / 4 % N_ELEMENTS(sizes)], &t);
         check_all(&t, NULL);
@@ -163,7 +163,7 @@ static void check_random_moves(struct treetest *t, void *context)
     struct random *random = context;
     struct cursor_model model;
     cursor_model_init(&model, t->tree, &t->oracle);
-    for (unsigned i = 0; i < 1000; i++)
+    for (unsigned i = 0; i < 500; i++)
         random_move(&model, random, t->name);
     cursor_model_deinit(&model);
 }
