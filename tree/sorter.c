@@ -2,8 +2,8 @@
  * sorter: see sorter.h.
  *
  * In the arena and in the file an entry is a record: struct record, then key and byte value. All
- * runs stand in one file, one behind the other. When there are as many as can be read at once, they
- * are merged into one.
+ * runs stand in one file, one behind the other. When there are as many as can be read at once, the
+ * last ones are merged into one: not all, or an entry would be copied again with every merge.
  */
 #include "tree/sorter.h"
 
@@ -23,6 +23,7 @@
 #define READ_BYTES      ((size_t)64 * 1024) /* of a run at a time, at least */
 #define RUNS_MIN        8
 #define RUNS_MAX        1024
+#define LARGEST_PART    RUNS_MIN /* an entry has at most this part of the memory: 8 are merged */
 
 struct record {
     uint64_t value;
@@ -34,14 +35,6 @@ struct record {
 struct sorter_index {
     uint64_t prefix; /* the key's first 8 bytes, big-endian: compares as they do */
     uint64_t offset; /* of its record in the arena */
-};
-
-struct sorter_run {
-    uint64_t begin, end;       /* what is left of it in the file */
-    uint8_t *p;                /* owned buffer; NULL: not being read */
-    size_t size, at, len;      /* its size, and what is left in it: p[at..len) */
-    struct sorter_entry entry; /* the next one, in the buffer */
-    uint64_t prefix;           /* of its key */
 };
 
 static uint64_t key_prefix(struct slice key)
@@ -149,7 +142,8 @@ static int run_push(struct sorter *s, uint64_t begin)
         s->runs = runs;
         s->runs_room = room;
     }
-    s->runs[s->n_runs++] = (struct sorter_run){.begin = begin, .end = s->file_bytes};
+    s->runs[s->n_runs++] =
+        (struct sorter_run){.start = begin, .begin = begin, .end = s->file_bytes};
     s->n_spilled_runs++;
     s->spilled_bytes += s->file_bytes - begin;
     return 0;
@@ -237,15 +231,16 @@ static void heap_sift(struct sorter *s, size_t i)
     }
 }
 
-static int merge_begin(struct sorter *s, uint64_t memory_bytes)
+/* Of the runs from `first` on. */
+static int merge_begin(struct sorter *s, size_t first, uint64_t memory_bytes)
 {
-    size_t size = (size_t)(memory_bytes / s->n_runs);
-    s->heap = calloc(s->n_runs, sizeof *s->heap);
+    size_t size = (size_t)(memory_bytes / (s->n_runs - first));
+    s->heap = calloc(s->n_runs - first, sizeof *s->heap);
     if (!s->heap)
         return -ENOMEM;
     s->n_heap = 0;
     s->taken = NULL;
-    for (size_t i = 0; i < s->n_runs; i++) {
+    for (size_t i = first; i < s->n_runs; i++) {
         struct sorter_run *run = &s->runs[i];
         run->size = size > READ_BYTES ? size : READ_BYTES;
         run->p = malloc(run->size);
@@ -261,11 +256,11 @@ static int merge_begin(struct sorter *s, uint64_t memory_bytes)
     return 0;
 }
 
-static void merge_end(struct sorter *s)
+static void merge_end(struct sorter *s, size_t first)
 {
-    for (size_t i = 0; i < s->n_runs; i++)
+    for (size_t i = first; i < s->n_runs; i++)
         run_close(&s->runs[i]);
-    s->n_runs = s->n_heap = 0;
+    s->n_heap = 0;
     free(s->heap);
     s->heap = NULL;
     s->taken = NULL;
@@ -327,25 +322,48 @@ static int put_run(struct sorter *s, int (*next)(struct sorter *s, struct sorter
     return r;
 }
 
-/* All runs become one, behind them; their place in the file is given back. */
-static int merge_runs(struct sorter *s)
+/* How many runs can be read at once in so much memory. */
+static size_t runs_max(const struct sorter *s, uint64_t memory_bytes, size_t least)
 {
-    uint64_t begin = s->file_bytes;
-    int r = merge_begin(s, s->memory_bytes / 4);
-    if (r == 0)
-        r = put_run(s, merge_next);
-    merge_end(s);
-    if (r != 0)
-        return r;
-    (void)fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)begin);
-    return run_push(s, begin);
+    size_t buffer_bytes = s->largest_bytes > READ_BYTES ? s->largest_bytes : READ_BYTES;
+    uint64_t n = memory_bytes / buffer_bytes;
+    return n < least ? least : n > RUNS_MAX ? RUNS_MAX : (size_t)n;
 }
 
-/* How many runs can be read at once in a quarter of the memory. */
-static size_t runs_max(const struct sorter *s)
+/* Where the last `least` runs begin, with those before them that are not much larger: so the runs
+ * that stay are ever larger ones, and few. */
+static size_t runs_choose(const struct sorter *s, size_t least)
 {
-    uint64_t n = s->memory_bytes / 4 / READ_BYTES;
-    return n < RUNS_MIN ? RUNS_MIN : n > RUNS_MAX ? RUNS_MAX : (size_t)n;
+    size_t first = s->n_runs;
+    uint64_t bytes = 0;
+    for (; first > 0; first--) {
+        const struct sorter_run *run = &s->runs[first - 1];
+        if (s->n_runs - first >= least && (run->end - run->start) / 2 > bytes)
+            break;
+        bytes += run->end - run->start;
+    }
+    return first;
+}
+
+/* The last runs, at least so many, become one, at the end of the file; their place in it is given
+ * back. The arena is empty. */
+static int merge_runs(struct sorter *s, size_t least)
+{
+    uint64_t begin = s->file_bytes;
+    size_t first = runs_choose(s, least);
+    if (s->arena)
+        (void)madvise(s->arena, s->arena_bytes, MADV_DONTNEED);
+    int r = merge_begin(s, first, s->memory_bytes / 4 * 3);
+    if (r == 0)
+        r = put_run(s, merge_next);
+    merge_end(s, first);
+    if (r != 0)
+        return r;
+    for (size_t i = first; i < s->n_runs; i++)
+        (void)fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)s->runs[i].start,
+                        (off_t)(s->runs[i].end - s->runs[i].start));
+    s->n_runs = first;
+    return run_push(s, begin);
 }
 
 /* What is in the arena becomes a run. */
@@ -365,19 +383,22 @@ static int spill(struct sorter *s)
 
 int sorter_add(struct sorter *s, const struct sorter_entry *entry)
 {
-    size_t bytes = (record_bytes(entry) + 7) & ~(size_t)7;
-    if (entry->key.len > UINT32_MAX || entry->bytes.len > UINT32_MAX)
+    uint64_t most = s->memory_bytes / LARGEST_PART;
+    if (most > UINT32_MAX)
+        most = UINT32_MAX;
+    if (entry->key.len > most || entry->bytes.len > most - entry->key.len)
         return SORTER_LARGE;
+    size_t bytes = (record_bytes(entry) + 7) & ~(size_t)7;
+    if (bytes > s->largest_bytes)
+        s->largest_bytes = bytes;
     /* The index counts twice: to sort it takes as much again. */
     size_t index_bytes = 2 * (s->n_index + 1) * sizeof(struct sorter_index);
     if (bytes + index_bytes > s->arena_bytes - s->arena_used) {
         int r = spill(s);
-        if (r == 0 && s->n_runs >= runs_max(s))
-            r = merge_runs(s);
+        if (r == 0 && s->n_runs >= runs_max(s, s->memory_bytes / 4 * 3, RUNS_MIN))
+            r = merge_runs(s, 2);
         if (r != 0)
             return r;
-        if (bytes + 2 * sizeof(struct sorter_index) > s->arena_bytes)
-            return SORTER_LARGE;
     }
     struct record record = record_of(entry);
     uint8_t *p = put(s->arena + s->arena_used, &record, sizeof record);
@@ -407,7 +428,10 @@ int sorter_sort(struct sorter *s, uint64_t memory_bytes)
     }
     int r = spill(s);
     arena_free(s);
-    return r == 0 ? merge_begin(s, memory_bytes) : r;
+    size_t max = runs_max(s, memory_bytes, 2);
+    if (r == 0 && s->n_runs > max)
+        r = merge_runs(s, s->n_runs - max + 1);
+    return r == 0 ? merge_begin(s, 0, memory_bytes) : r;
 }
 
 int sorter_next(struct sorter *s, struct sorter_entry *ret)
@@ -437,9 +461,10 @@ int sorter_init(struct sorter *s, uint64_t memory_bytes, int directory_fd,
 
 void sorter_deinit(struct sorter *s)
 {
-    merge_end(s);
+    merge_end(s, 0);
     free(s->runs);
     s->runs = NULL;
+    s->n_runs = 0;
     arena_free(s);
     fd_closep(&s->fd);
 }

@@ -12,7 +12,7 @@
 
 /* Outcomes. */
 #define SORTER_END   1 /* sorter_next: there are no more */
-#define SORTER_LARGE 2 /* sorter_add: the entry alone does not fit into the memory */
+#define SORTER_LARGE 2 /* sorter_add: the entry has more than an eighth of the memory */
 
 struct sorter_entry {
     struct slice key;   /* borrowed until the next call */
@@ -22,7 +22,16 @@ struct sorter_entry {
 };
 
 struct sorter_index; /* an entry in memory */
-struct sorter_run;   /* a sorted run in the temporary file */
+
+/* A sorted run in the temporary file. */
+struct sorter_run {
+    uint64_t start, end;       /* where it stands */
+    uint64_t begin;            /* and from where on it has not been read yet */
+    uint8_t *p;                /* owned buffer; NULL: not being read */
+    size_t size, at, len;      /* its size, and what is left in it: p[at..len) */
+    struct sorter_entry entry; /* the next one, in the buffer */
+    uint64_t prefix;           /* of its key */
+};
 
 struct sorter {
     uint64_t memory_bytes;
@@ -43,6 +52,7 @@ struct sorter {
     struct sorter_run *taken; /* whose entry was given last */
 
     uint64_t n_entries;
+    size_t largest_bytes;                   /* the largest entry, with its record */
     uint64_t n_spilled_runs, spilled_bytes; /* in all */
 };
 

@@ -45,8 +45,10 @@ struct act_builder_options {
     bool is_plain;
     enum act_values values; /* ACT_VALUES_U64: act_builder_add; _BYTES: act_builder_add_bytes */
     enum act_duplicates duplicates;
-    uint64_t memory_bytes; /* for sorting and the map of distinct lines; 0: the default; at least
-                              ACT_BUILDER_MIN_MEMORY_BYTES */
+    /* For sorting and the map of distinct lines; 0: the default; at least
+     * ACT_BUILDER_MIN_MEMORY_BYTES. An entry that must be sorted may have an eighth of it: a larger
+     * one is refused with -E2BIG. */
+    uint64_t memory_bytes;
     size_t max_key_bytes;  /* a longer key is refused with ACT_TOO_LONG; 0: ACT_MAX_KEY_BYTES */
     /* Branches of so many children get a sibling table (section 11), 2 to 256; 0: the default. */
     unsigned table_min_children;
