@@ -93,15 +93,18 @@ static int hex_value(uint8_t digit)
 
 void text_write(FILE *file, struct slice bytes, unsigned flags)
 {
-    for (size_t i = 0; i < bytes.len;) {
-        struct slice rest = slice_of(bytes.p + i, bytes.len - i);
-        size_t len = plain_len(rest, flags);
-        if (len == 0)
-            write_escaped(file, rest.p[0]);
-        else
-            fwrite(rest.p, 1, len, file);
-        i += len > 0 ? len : 1;
+    size_t written = 0, i = 0;
+    while (i < bytes.len) {
+        size_t len = plain_len(slice_of(bytes.p + i, bytes.len - i), flags);
+        i += len;
+        if (len > 0)
+            continue;
+        fwrite(bytes.p + written, 1, i - written, file);
+        write_escaped(file, bytes.p[i++]);
+        written = i;
     }
+    if (i > written)
+        fwrite(bytes.p + written, 1, i - written, file);
 }
 
 void text_write_hex(FILE *file, struct slice bytes)

@@ -141,6 +141,22 @@ def test_mget_tells_of_damage_from_a_daemon(name, key, actd):
     assert told.startswith(f"{key}: {address}: CORRUPT: ")
 
 
+def test_byte_values_merged_into_by_others_are_not_guessed(owners, tmp_path):
+    data = bytearray(owners.read_bytes())
+    root = data[8:16]
+    # The new root: a leaf, the empty key with the value 7. Then the trailer of the merge.
+    data[8:16] = len(data).to_bytes(8, "little")
+    path = tmp_path / "merged.act"
+    path.write_bytes(data + b"\x40\x07" + bytes(8) + root)
+    assert b"file.values                  mixed\n" in actctl.run("info", path, status=1).stdout
+    assert b"byte values" in actctl.output("verify", path, status=1)
+    told = actctl.error("get", "-f", path, "", status=3)
+    assert told.startswith(f"{path}: byte values, but merged since by a writer that does not know")
+    assert actctl.error("dump", path, status=3).startswith(f"{path}: byte values, but merged since")
+    assert actctl.output("dump", "--keys-only", path) == b"\n"
+    assert actctl.run("exists", "-f", path, "").stdout == b"true\n"
+
+
 # dump
 
 
