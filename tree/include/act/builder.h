@@ -49,12 +49,12 @@ struct act_builder_options {
      * ACT_BUILDER_MIN_MEMORY_BYTES. An entry that must be sorted may have an eighth of it: a larger
      * one is refused with -E2BIG. */
     uint64_t memory_bytes;
-    size_t max_key_bytes;  /* a longer key is refused with ACT_TOO_LONG; 0: ACT_MAX_KEY_BYTES */
+    size_t max_key_bytes; /* a longer key is refused with ACT_TOO_LONG; 0: ACT_MAX_KEY_BYTES */
     /* Branches of so many children get a sibling table (section 11), 2 to 256; 0: the default. */
     unsigned table_min_children;
     /* Unix time for the metadata; 0: not recorded. Then the same entries give the same file, in
-     * whatever order they come; but where memory_bytes is too little for the map (repeated_bytes_max
-     * below), which strings stand in it twice is another matter each time. */
+     * whatever order they come; but not where memory_bytes is too little for the map
+     * (repeated_bytes_max below): which strings are forgotten is another matter each time. */
     uint64_t created_s;
 };
 
