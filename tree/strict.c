@@ -25,21 +25,10 @@ uint8_t strict_child_byte(const struct strict *branch, unsigned index)
     return 0;
 }
 
-bool strict_read_string(const struct map *map, uint64_t offset, uint64_t limit,
-                        struct strict_string *ret)
+bool strict_read_string_last(const struct map *map, uint64_t offset, uint64_t limit,
+                             struct strict_string *ret)
 {
     uint8_t copy[NODE_WINDOW_BYTES];
-    if (offset >= limit)
-        return false;
-    const uint8_t *window = map_at(map, offset, 9);
-    if (!window)
-        window = node_window_copy(map, offset, copy);
-    const uint8_t *at = window;
-    bool is_long = false;
-    uint64_t len = strict_number(&at, &is_long);
-    uint64_t begin = offset + (uint64_t)(at - window);
-    if (begin > limit || len > limit - begin)
-        return false;
-    *ret = (struct strict_string){.begin = begin, .end = begin + len, .is_long = is_long};
-    return true;
+    const uint8_t *window = node_window_copy(map, offset, copy);
+    return window && strict_string_in(window, offset, limit, ret);
 }

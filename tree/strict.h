@@ -117,7 +117,28 @@ struct strict_string {
     bool is_long; /* its length is longer than needed */
 };
 
-/* The string at offset, which must end at or before limit (<= the map's size). False: it does
- * not. */
-bool strict_read_string(const struct map *map, uint64_t offset, uint64_t limit,
-                        struct strict_string *ret);
+/* strict_read_string there. */
+bool strict_read_string_last(const struct map *map, uint64_t offset, uint64_t limit,
+                             struct strict_string *ret);
+
+static inline bool strict_string_in(const uint8_t *window, uint64_t offset, uint64_t limit,
+                                    struct strict_string *ret)
+{
+    const uint8_t *at = window;
+    ret->is_long = false;
+    uint64_t len = strict_number(&at, &ret->is_long);
+    ret->begin = offset + (uint64_t)(at - window);
+    ret->end = ret->begin + len;
+    return ret->begin <= limit && len <= limit - ret->begin;
+}
+
+/* The string at offset, which must end at or before limit (<= the map's size). False: it does not,
+ * and *ret is not to be used. */
+static inline bool strict_read_string(const struct map *map, uint64_t offset, uint64_t limit,
+                                      struct strict_string *ret)
+{
+    const uint8_t *window = map_at(map, offset, 9);
+    if (!window)
+        return strict_read_string_last(map, offset, limit, ret);
+    return strict_string_in(window, offset, limit, ret);
+}
