@@ -252,11 +252,13 @@ static void paths_that_cannot_be_built_are_refused(void **state)
     assert_refused(path_of("dangling"), -ENOENT, "No such file");
     assert_refused(path_of("file/x"), -ENOTDIR, "Not a directory");
     assert_refused(path_of(name), -ENAMETOOLONG, "too long");
+    assert_int_equal(chmod(dir, 0555), 0);
     if (geteuid() == 0)
         assert_int_equal(seteuid(65534), 0);
     assert_refused(path_of("new"), -EACCES, "Permission denied");
     if (getuid() == 0)
         assert_int_equal(seteuid(0), 0);
+    assert_int_equal(chmod(dir, 0755), 0);
     assert_holds(path_of("file"), "old");
     assert_int_equal(clean(), 6);
 }
