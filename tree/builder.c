@@ -20,6 +20,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -28,6 +29,7 @@
 #define PADDING_BYTES    8
 #define PROGRESS_ENTRIES 65536
 #define DIGEST_BYTES     ((size_t)1 << 20) /* read at a time */
+#define LINES_KEPT       65536             /* whose keys may still turn out to come again */
 
 struct act_builder {
     struct act_builder_options options; /* defaults filled in */
@@ -42,6 +44,7 @@ struct act_builder {
     bool is_broken;  /* by an error that was told, or finished */
 
     uint64_t last_line; /* of the entry that the shaper got last */
+    uint64_t *lines;    /* owned: of the first LINES_KEPT sorted entries, if they are wanted */
     /* Its byte value, not written yet: where the last of equal keys stays, it may give way. */
     uint8_t *held; /* owned */
     size_t held_len, held_room;
@@ -114,6 +117,16 @@ static int begin_file(struct act_builder *b)
     return settle(b, r, "cannot begin");
 }
 
+/* A key that comes again is refused with the line where it came first; if the entries turn out not
+ * to be sorted, the tree that was built from the first of them does not tell their lines. */
+static int keep_lines(struct act_builder *b)
+{
+    if (b->options.duplicates != ACT_DUPLICATES_REFUSE)
+        return 0;
+    b->lines = calloc(LINES_KEPT, sizeof *b->lines);
+    return b->lines ? 0 : settle(b, -ENOMEM, "cannot begin");
+}
+
 static int builder_new(const char *name, const struct act_builder_options *options,
                        struct act_builder **ret, struct act_error *error)
 {
@@ -138,6 +151,8 @@ static int builder_begin(struct act_builder *b, int fd)
 {
     b->fd = fd;
     int r = settle(b, output_init(&b->output, fd), "cannot begin");
+    if (r == 0)
+        r = keep_lines(b);
     return r == 0 ? begin_file(b) : r;
 }
 
@@ -279,6 +294,8 @@ static int shape(struct act_builder *b, const struct sorter_entry *entry)
     if ((r = place_held(b)) != 0)
         return r;
     b->last_line = entry->line;
+    if (b->lines && b->shaper.n_keys < LINES_KEPT)
+        b->lines[b->shaper.n_keys] = entry->line;
     r = settle(b, shaper_add(&b->shaper, entry->key, entry->value), "cannot write");
     return r == 0 && b->options.values == ACT_VALUES_BYTES ? set_value(b, entry) : r;
 }
@@ -324,7 +341,9 @@ static int walk_back(struct act_builder *b, const struct act *tree, size_t longe
     int r = settle(b, act_cursor_new(tree, longest_key_bytes + 1, &cursor), "cannot sort");
     if (r != 0)
         return r;
-    for (r = act_cursor_first(cursor); r == 0; r = act_cursor_next(cursor)) {
+    r = act_cursor_first(cursor);
+    for (size_t i = 0; r == 0; r = act_cursor_next(cursor), i++) {
+        entry.line = b->lines && i < LINES_KEPT ? b->lines[i] : 0;
         entry.key.p = act_cursor_key(cursor, &entry.key.len);
         (void)act_cursor_value(cursor, &entry.value);
         if (b->options.values == ACT_VALUES_BYTES &&
@@ -348,6 +367,9 @@ static int open_back(struct act_builder *b, struct act **ret)
         r = put_root(b, root);
     if (r == 0 && (r = act_open_fd(b->fd, "what was built", ret, &error)) != 0)
         r = fail(b, r < 0 ? r : -EIO, "cannot be sorted: %s", error.message);
+    /* It is read once, from its start to its end. */
+    if (r == 0)
+        (void)madvise((void *)(uintptr_t)(*ret)->map.base, (*ret)->map.size, MADV_SEQUENTIAL);
     if (r == 0 && b->options.values == ACT_VALUES_BYTES) {
         (*ret)->values = ACT_VALUES_BYTES;
         (*ret)->metadata.objects_end = output_at(&b->output) - PADDING_BYTES;
@@ -379,6 +401,8 @@ static int begin_sorting(struct act_builder *b)
     end_shaping(b); /* its memory is needed */
     r = walk_back(b, tree, longest_key_bytes);
     act_close(tree);
+    free(b->lines); /* the sorter keeps them from here on */
+    b->lines = NULL;
     b->is_sorting = true;
     return r == 0 ? settle(b, output_restart(&b->output), "cannot write") : r;
 }
@@ -566,6 +590,7 @@ void act_builder_free(struct act_builder *b)
     output_deinit(&b->output);
     target_deinit(&b->target);
     free((void *)(uintptr_t)b->duplicate.key);
+    free(b->lines);
     free(b->held);
     free(b->name);
     free(b);

@@ -109,7 +109,7 @@ static int open_directory(struct target *target, struct act_error *error)
         return refuse(error, -ENOMEM, target->path, "cannot write");
     target->directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int r = target->directory_fd < 0
-                ? refuse(error, -errno, directory, "cannot write into the directory")
+                ? refuse(error, -errno, target->path, "cannot open its directory")
                 : 0;
     free(directory);
     return r;
