@@ -95,7 +95,7 @@ static int make_room(struct dedup *dedup)
 }
 
 int dedup_add(struct dedup *dedup, enum dedup_kind kind, struct slice content, uint64_t offset,
-              uint64_t *ret_offset)
+              uint64_t reach, uint64_t *ret_offset)
 {
     int r = make_room(dedup);
     if (r != 0)
@@ -106,8 +106,13 @@ int dedup_add(struct dedup *dedup, enum dedup_kind kind, struct slice content, u
     for (size_t probes = 0; dedup->slots[i].place != 0; i = (i + 1) & mask) {
         const struct dedup_slot *slot = &dedup->slots[i];
         if (slot->tag == tag && slot->place >> OFFSET_BITS == more >> OFFSET_BITS) {
-            *ret_offset = slot->place & DEDUP_MAX_OFFSET;
-            return 0;
+            uint64_t known = slot->place & DEDUP_MAX_OFFSET;
+            if (offset - known <= reach) {
+                *ret_offset = known;
+                return 0;
+            }
+            dedup->slots[i].place = more | offset;
+            return DEDUP_FAR;
         }
         if (++probes >= MAX_PROBES && dedup->is_full) {
             /* Any of those that were looked at; which one depends on the string. */

@@ -33,15 +33,17 @@ struct dedup {
 void dedup_init(struct dedup *dedup, uint64_t max_bytes);
 void dedup_deinit(struct dedup *dedup);
 
-/* Outcome of dedup_add. */
+/* Outcomes of dedup_add. */
 #define DEDUP_NEW 1
+#define DEDUP_FAR 2
 
 /* Strings of different kinds are never taken for one. */
 enum dedup_kind { DEDUP_LINE_DATA, DEDUP_BYTE_VALUE };
 
 /*
- * The offset of that content, if it is known: 0 and *ret_offset. Else it is known from now on to
- * stand at offset: DEDUP_NEW. Or -ENOMEM (never where max_bytes is reached).
+ * The offset of that content, if it is known to stand at most reach bytes before offset: 0 and
+ * *ret_offset. Else it is known from now on to stand at offset: DEDUP_NEW, or DEDUP_FAR if it is
+ * known to stand further away. Or -ENOMEM (never where max_bytes is reached).
  */
 int dedup_add(struct dedup *dedup, enum dedup_kind kind, struct slice content, uint64_t offset,
-              uint64_t *ret_offset);
+              uint64_t reach, uint64_t *ret_offset);

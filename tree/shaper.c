@@ -15,6 +15,10 @@
 #define RUN_BYTES_MAX    (MAX_CHILDREN * (DESCRIPTION_ROOM + 2))
 #define NUMBER_BYTES_MAX 9
 
+/* Line data: so long, and so far back, as to be written again. */
+#define NEAR_LINE_BYTES_MAX 256
+#define NEAR_BYTES          2048
+
 static_assert(RUN_BYTES_MAX <= OUTPUT_RESERVE_MAX, "a run with its table fits into the buffer");
 
 /* An open branch: X. */
@@ -58,20 +62,37 @@ static struct shaper_frame *top(struct shaper *s)
     return &s->frames[s->n_frames - 1];
 }
 
+/*
+ * How far back line data may stand to be used again. In the plain layout: anywhere. Else a lookup
+ * would pay for every line on its way with a page of its own, so short line data that is further
+ * away than half a page is written again (in a tree of file names that halves the pages of a
+ * lookup), as long as that and the tables add no more than an eighth of the file.
+ */
+static uint64_t line_reach(const struct shaper *s, struct slice bytes)
+{
+    if (s->table_min == 0 || bytes.len > NEAR_LINE_BYTES_MAX)
+        return UINT64_MAX;
+    uint64_t added = s->far_bytes + s->table_bytes + bytes.len;
+    return added <= output_at(s->output) / 8 ? NEAR_BYTES : UINT64_MAX;
+}
+
 /* Section 3, each content once. */
 static int put_string(struct shaper *s, enum dedup_kind kind, struct slice bytes,
                       uint64_t *ret_offset, bool *ret_is_new)
 {
     uint8_t number[NUMBER_BYTES_MAX];
     uint64_t at = output_at(s->output);
-    int r = dedup_add(s->dedup, kind, bytes, at, ret_offset);
-    *ret_is_new = r == DEDUP_NEW;
-    if (r != DEDUP_NEW)
+    uint64_t reach = kind == DEDUP_LINE_DATA ? line_reach(s, bytes) : UINT64_MAX;
+    int r = dedup_add(s->dedup, kind, bytes, at, reach, ret_offset);
+    *ret_is_new = r > 0;
+    if (r <= 0)
         return r;
     if (at > DEDUP_MAX_OFFSET)
         return -EFBIG;
     size_t number_len = (size_t)(number_put(number, bytes.len) - number);
-    if (s->dedup->is_full)
+    if (r == DEDUP_FAR)
+        s->far_bytes += number_len + bytes.len;
+    else if (s->dedup->is_full)
         s->repeated_bytes_max += number_len + bytes.len;
     *ret_offset = at;
     r = output_append(s->output, number, number_len);

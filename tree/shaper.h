@@ -36,6 +36,7 @@ struct shaper {
     uint64_t n_lines, line_bytes;
     uint64_t n_byte_values, byte_value_bytes;
     uint64_t n_tables, table_bytes;
+    uint64_t far_bytes; /* of line data that was written again, because it was too far away */
     uint64_t repeated_bytes_max;
 };
 

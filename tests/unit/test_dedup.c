@@ -37,8 +37,8 @@ static int add(struct dedup *dedup, uint32_t i, unsigned kind)
     struct text text = text_of(i);
     uint64_t offset = 0;
     enum dedup_kind kinds[] = {DEDUP_LINE_DATA, DEDUP_BYTE_VALUE};
-    int r =
-        dedup_add(dedup, kinds[kind], slice_of(text.bytes, text.len), offset_of(i, kind), &offset);
+    int r = dedup_add(dedup, kinds[kind], slice_of(text.bytes, text.len), offset_of(i, kind),
+                      UINT64_MAX, &offset);
     assert_true(r == 0 || r == DEDUP_NEW);
     assert_int_equal(offset, r == 0 ? offset_of(i, kind) : 0);
     return r;
@@ -124,7 +124,8 @@ static void too_little_memory_is_told(void **state)
     struct dedup dedup;
     uint64_t offset;
     dedup_init(&dedup, LEAST_BYTES - 1);
-    assert_int_equal(dedup_add(&dedup, DEDUP_LINE_DATA, slice_of("a", 1), 16, &offset), -ENOMEM);
+    assert_int_equal(dedup_add(&dedup, DEDUP_LINE_DATA, slice_of("a", 1), 16, UINT64_MAX, &offset),
+                     -ENOMEM);
     dedup_deinit(&dedup);
     dedup_deinit(&dedup);
 }
