@@ -35,6 +35,7 @@ struct act_builder {
     struct act_builder_options options; /* defaults filled in */
     char *name;                         /* owned; for messages */
     struct target target;               /* fd -1: the file is the caller's */
+    char *temporary;                    /* owned: the path of its temporary name, if it has one */
     int fd;                             /* borrowed: the target's or the caller's */
     struct output output;
     struct dedup dedup;
@@ -178,6 +179,8 @@ int act_builder_new(const char *path, const struct act_builder_options *options,
     int r = builder_new(path, options, &b, error);
     if (r == 0)
         r = target_init(&b->target, path, &b->error);
+    if (r == 0 && !(b->temporary = target_temporary(&b->target)) && b->target.temporary[0])
+        r = settle(b, -ENOMEM, "cannot begin");
     if (r == 0)
         r = builder_begin(b, b->target.fd);
     return end_new(b, r, ret_builder, error);
@@ -305,8 +308,10 @@ static int sort(struct act_builder *b, const struct sorter_entry *entry)
     int r = sorter_add(&b->sorter, entry);
     if (r == SORTER_LARGE)
         return fail(b, -E2BIG,
-                    "an entry of %zu bytes is too large to be sorted in %llu bytes of memory",
-                    entry->key.len + entry->bytes.len, (unsigned long long)b->options.memory_bytes);
+                    "line %llu: an entry of %zu bytes is too large to be sorted in %llu bytes of "
+                    "memory: it may take an eighth; allow more, or sort the entries before",
+                    (unsigned long long)entry->line, entry->key.len + entry->bytes.len,
+                    (unsigned long long)b->options.memory_bytes);
     return settle(b, r, "cannot sort");
 }
 
@@ -576,6 +581,11 @@ const char *act_builder_error(const struct act_builder *builder)
     return builder->error.message;
 }
 
+const char *act_builder_temporary(const struct act_builder *builder)
+{
+    return builder->temporary;
+}
+
 struct act_duplicate act_builder_duplicate(const struct act_builder *builder)
 {
     return builder->duplicate;
@@ -591,6 +601,7 @@ void act_builder_free(struct act_builder *b)
     target_deinit(&b->target);
     free((void *)(uintptr_t)b->duplicate.key);
     free(b->lines);
+    free(b->temporary);
     free(b->held);
     free(b->name);
     free(b);

@@ -146,6 +146,16 @@ int target_init(struct target *target, const char *path, struct act_error *error
     return r == 0 ? open_file(target, error) : r;
 }
 
+char *target_temporary(const struct target *target)
+{
+    char *path;
+    int directory_len = (int)(target->name - target->path);
+    if (target->temporary[0] == '\0' ||
+        asprintf(&path, "%.*s%s", directory_len, target->path, target->temporary) < 0)
+        return NULL;
+    return path;
+}
+
 void target_deinit(struct target *target)
 {
     if (target->temporary[0] != '\0')
@@ -188,8 +198,10 @@ int target_publish(struct target *target)
 {
     int r = 0;
     if (target->has_old) {
-        /* The owner first: changing it may clear bits of the mode. */
-        (void)!fchown(target->fd, target->uid, target->gid);
+        /* First: changing them may clear bits of the mode. Who may not give a file away may still
+         * give it to a group of his. */
+        (void)!fchown(target->fd, (uid_t)-1, target->gid);
+        (void)!fchown(target->fd, target->uid, (gid_t)-1);
         if (fchmod(target->fd, target->mode) < 0)
             return -errno;
     }

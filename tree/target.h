@@ -25,6 +25,9 @@ struct target {
 /* 0, ACT_NOT_REGULAR or -errno, with error filled in. */
 int target_init(struct target *target, const char *path, struct act_error *error);
 
+/* The path of the file's temporary name; *owned* by the caller. NULL: it has none, or no memory. */
+char *target_temporary(const struct target *target);
+
 /* Removes what was not published. */
 void target_deinit(struct target *target);
 

@@ -139,6 +139,11 @@ ACT_PUBLIC int act_builder_finish(struct act_builder *builder,
 /* Why add or finish has failed, in one line that names the file. Valid until act_builder_free. */
 ACT_PUBLIC const char *act_builder_error(const struct act_builder *builder);
 
+/* The path of the temporary name that the output has until it is complete: a program that is ended
+ * by a signal may remove it. NULL: it has none, as on most file systems. Valid until
+ * act_builder_free. */
+ACT_PUBLIC const char *act_builder_temporary(const struct act_builder *builder);
+
 /* After ACT_DUPLICATE. */
 ACT_PUBLIC struct act_duplicate act_builder_duplicate(const struct act_builder *builder);
 
