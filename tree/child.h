@@ -47,26 +47,19 @@ static inline int child_look_up(struct view *view, const struct node *branch, un
  * ACT_CORRUPT. */
 int child_skip(struct view *view, const struct node *branch, unsigned rank, uint64_t *ret_offset);
 
-/*
- * The offset of the branch's child that byte leads to. Its run ends at or before the branch: read
- * it with limit = branch->offset. 0, ACT_MISS or ACT_CORRUPT.
- */
-static inline int child_step(struct view *view, const struct node *branch, uint8_t byte,
+/* Is byte a member of the branch's set, and which one? */
+static inline bool child_rank(const struct node *branch, uint8_t byte, unsigned *ret_rank)
+{
+    bool has_room = branch->set_room >= CHILD_MASK_BYTES;
+    return branch->field == NODE_FIELD_MASK
+               ? rank_in_mask(branch->set, byte, ret_rank)
+               : rank_in_bytes(branch->set, branch->field, has_room, byte, ret_rank);
+}
+
+/* The offset of child number rank, where the file has no table. */
+static inline int child_find(struct view *view, const struct node *branch, unsigned rank,
                              uint64_t *ret_offset)
 {
-    unsigned rank;
-    bool has_room = branch->set_room >= CHILD_MASK_BYTES;
-    bool found = branch->field == NODE_FIELD_MASK
-                     ? rank_in_mask(branch->set, byte, &rank)
-                     : rank_in_bytes(branch->set, branch->field, has_room, byte, &rank);
-    if (!found)
-        return ACT_MISS;
-    if (rank == 0) {
-        *ret_offset = branch->child;
-        return 0;
-    }
-    if (child_has_table(view->map, branch))
-        return child_look_up(view, branch, rank, ret_offset);
     if (view->tables && branch->field >= TABLES_MIN_CHILDREN) {
         const uint16_t *distances = tables_find(view->tables, branch->offset);
         if (distances) {
@@ -75,4 +68,23 @@ static inline int child_step(struct view *view, const struct node *branch, uint8
         }
     }
     return child_skip(view, branch, rank, ret_offset);
+}
+
+/*
+ * The offset of the branch's child that byte leads to. Its run ends at or before the branch: read
+ * it with limit = branch->offset. 0, ACT_MISS or ACT_CORRUPT.
+ */
+static inline int child_step(struct view *view, const struct node *branch, uint8_t byte,
+                             uint64_t *ret_offset)
+{
+    unsigned rank;
+    if (!child_rank(branch, byte, &rank))
+        return ACT_MISS;
+    if (rank == 0) {
+        *ret_offset = branch->child;
+        return 0;
+    }
+    if (child_has_table(view->map, branch))
+        return child_look_up(view, branch, rank, ret_offset);
+    return child_find(view, branch, rank, ret_offset);
 }

@@ -5,6 +5,7 @@
  * one byte of the key a branch or line, and goes only to lower offsets: it ends, whatever the file.
  */
 #include "tree/child.h"
+#include "tree/match.h"
 #include "tree/tree.h"
 
 #include <assert.h>
@@ -17,27 +18,20 @@ struct position {
     uint64_t value;
 };
 
-/* The line node at the walk's place against the rest of the key. Either the position (*ret_done),
- * or the whole line matched and the walk goes on at the line's child. */
-static int step_line(const struct node *node, struct slice rest, struct position *position,
-                     bool *ret_done)
+/* The position in or at the end of the line node that the key ends at. */
+static void stand_on_line(const struct node *node, size_t rest_len, struct position *position)
 {
-    size_t n = rest.len < node->line.len ? rest.len : node->line.len;
-    if (n > 0 && memcmp(rest.p, node->line.p, n) != 0)
-        return ACT_MISS;
     position->node = *node;
-    position->line_used = n;
-    bool is_inside = n < node->line.len;
-    bool is_end = rest.len == node->line.len;
-    if (is_end && node->has_value) {
-        /* The position's value is the line's, also where a child has another (section 10). */
-        position->has_value = true;
-        position->value = node->value;
-    }
-    if (!is_inside && !is_end && node->child == 0)
-        return ACT_MISS;
-    *ret_done = is_inside || (is_end && (node->has_value || node->child == 0));
-    return 0;
+    position->line_used = rest_len;
+    position->has_value = node->has_value && rest_len == node->line.len;
+    position->value = position->has_value ? node->value : 0;
+}
+
+static void stand_on_branch(const struct node *node, struct position *position)
+{
+    position->node = *node;
+    position->has_value = node->has_value;
+    position->value = node->value;
 }
 
 static int walk(struct view *view, uint64_t root, struct slice key, struct position *position)
@@ -46,23 +40,24 @@ static int walk(struct view *view, uint64_t root, struct slice key, struct posit
     struct slice rest = key;
     struct node node;
     for (;;) {
-        bool is_done = false;
         int r = node_read(view, at, limit, &node);
         if (r != 0)
             return r;
         limit = node.offset; /* what is below stands wholly before this node */
         if (node.is_line) {
-            r = step_line(&node, rest, position, &is_done);
-            if (r != 0 || is_done)
-                return r;
+            enum match match = match_line(&node, rest);
+            if (match == MATCH_NONE)
+                return ACT_MISS;
+            if (match != MATCH_ON) {
+                stand_on_line(&node, rest.len, position);
+                return 0;
+            }
             rest = slice_of(rest.p + node.line.len, rest.len - node.line.len);
             at = node.child;
             continue;
         }
         if (rest.len == 0) {
-            position->node = node;
-            position->has_value = node.has_value;
-            position->value = node.value;
+            stand_on_branch(&node, position);
             return 0;
         }
         if (node.field == 0)

@@ -29,7 +29,8 @@ struct node {
     uint64_t end; /* first byte behind it */
     uint64_t value;
     uint64_t child;     /* offset of the first child; 0: none */
-    struct slice line;  /* line node: its bytes, at least one */
+    uint64_t line_at;   /* line node: offset of its line data */
+    struct slice line;  /* and its bytes, at least one: once they are read */
     const uint8_t *set; /* branch: child bytes, or the mask if field is NODE_FIELD_MASK */
     uint64_t set_room;  /* bytes of the map from set on */
     uint8_t field;      /* branch: the child field */
@@ -42,7 +43,7 @@ struct node {
 const uint8_t *node_window_copy(const struct map *map, uint64_t offset,
                                 uint8_t copy[NODE_WINDOW_BYTES]);
 
-/* node_read there. */
+/* node_read_head there. */
 int node_read_last(struct view *view, uint64_t offset, uint64_t limit, struct node *node);
 
 /* The set of a branch's child bytes, as in struct act_node. */
@@ -87,14 +88,20 @@ static inline int line_data_read(struct view *view, uint64_t offset, uint64_t no
     return 0;
 }
 
-static inline int line_read(struct view *view, struct node *node, uint64_t line)
+/* The bytes of a line node that was read by node_read_head. 0 or ACT_CORRUPT. */
+static inline int node_read_line(struct view *view, struct node *node)
 {
-    int r = reference_resolve(view, node->offset, line, &line);
-    return r == 0 ? line_data_read(view, line, node->offset, &node->line) : r;
+    return line_data_read(view, node->line_at, node->offset, &node->line);
 }
 
-/* node_read from its window. Fills *node in place, field by field: a copy at the end would stall on
- * the stores before it. */
+/* What will be read at offset may be fetched meanwhile. */
+static inline void node_prefetch(const struct map *map, uint64_t offset)
+{
+    __builtin_prefetch(map->base + offset);
+}
+
+/* node_read_head from the node's window. Fills *node in place, field by field: a copy at the end
+ * would stall on the stores before it. */
 static inline __attribute__((always_inline)) int node_read_in(struct view *view,
                                                               const uint8_t *window,
                                                               uint64_t offset, uint64_t limit,
@@ -128,7 +135,7 @@ static inline __attribute__((always_inline)) int node_read_in(struct view *view,
         return view_corrupt(view, offset, "a node that runs past its place");
     int r = has_child ? reference_resolve(view, offset, child, &node->child) : 0;
     if (r == 0 && node->is_line)
-        r = line_read(view, node, line);
+        r = reference_resolve(view, offset, line, &node->line_at);
     if (node->field > 0) {
         node->set = map_at(view->map, set_at, node->field);
         node->set_room = view->map->size - set_at;
@@ -136,12 +143,24 @@ static inline __attribute__((always_inline)) int node_read_in(struct view *view,
     return r;
 }
 
-/* Decodes the node at offset, which must end at or before limit. 0 or ACT_CORRUPT: then *node is
- * not to be used. */
-static inline int node_read(struct view *view, uint64_t offset, uint64_t limit, struct node *node)
+/* Decodes the node at offset, which must end at or before limit, but for the line data of a line
+ * node. 0 or ACT_CORRUPT: then *node is not to be used. */
+static inline int node_read_head(struct view *view, uint64_t offset, uint64_t limit,
+                                 struct node *node)
 {
     const uint8_t *window = map_at(view->map, offset, NODE_WINDOW_BYTES);
     if (!window)
         return node_read_last(view, offset, limit, node);
     return node_read_in(view, window, offset, limit, node);
+}
+
+/* All of it. A line node names both its bytes and its child, so one is fetched while the other is
+ * compared. */
+static inline int node_read(struct view *view, uint64_t offset, uint64_t limit, struct node *node)
+{
+    int r = node_read_head(view, offset, limit, node);
+    if (r != 0 || !node->is_line)
+        return r;
+    node_prefetch(view->map, node->child);
+    return node_read_line(view, node);
 }

@@ -42,6 +42,23 @@ static const char *check_node(int get, uint64_t value, int r, const struct act_n
     }
 }
 
+/* The batch, with other walks beside this one, ends as get does. */
+static const char *check_batch(const struct act *tree, struct slice key, int get, uint64_t value)
+{
+    const struct act_key keys[] = {{key.p, key.len}, {NULL, 0}, {key.p, key.len}};
+    struct act_result results[3];
+    act_get_batch(tree, keys, 3, results);
+    for (unsigned i = 0; i < 3; i += 2) {
+        if (results[i].outcome != get)
+            return "get and the batch differ";
+        if (get == ACT_OK && results[i].value != value)
+            return "the batch has another value";
+        if (get == ACT_CORRUPT && !results[i].fault.reason)
+            return "the batch has a fault without a reason";
+    }
+    return NULL;
+}
+
 const char *consistent_at(const struct act *tree, struct slice key)
 {
     uint64_t value = 0;
@@ -51,6 +68,8 @@ const char *consistent_at(const struct act *tree, struct slice key)
     int get = act_get(tree, key.p, key.len, &value, &of_get);
     if (act_exists(tree, key.p, key.len, &of_exists) != get)
         return "exists and get differ";
+    if ((wrong = check_batch(tree, key, get, value)) != NULL)
+        return wrong;
     int r = act_node(tree, key.p, key.len, &node, &of_node);
     if ((wrong = check_node(get, value, r, &node)) != NULL ||
         (wrong = check_fault(tree, get, &of_get)) != NULL ||

@@ -171,6 +171,27 @@ ACT_PUBLIC void act_close(struct act *tree);
 ACT_PUBLIC int act_get(const struct act *tree, const void *key, size_t key_len, uint64_t *ret_value,
                        struct act_fault *ret_fault);
 
+/* A key, and what act_get says of it. */
+struct act_key {
+    const void *p; /* may be NULL if len is 0 */
+    size_t len;    /* bytes */
+};
+struct act_result {
+    int outcome;            /* 0, ACT_MISS or ACT_CORRUPT */
+    uint64_t value;         /* valid if 0 */
+    struct act_fault fault; /* valid if ACT_CORRUPT */
+};
+
+/*
+ * act_get for n keys, sorted or not; their results come in the same order. The walks go side by
+ * side: while one waits for memory the others go on, so many keys at once take less time than one
+ * after the other, and more so the larger the tree is.
+ *
+ * ret_results  room for n of them, the caller's.
+ */
+ACT_PUBLIC void act_get_batch(const struct act *tree, const struct act_key *keys, size_t n,
+                              struct act_result *ret_results);
+
 /* Does key have a value? 0 (yes), ACT_MISS (no) or ACT_CORRUPT, always as act_get. */
 ACT_PUBLIC int act_exists(const struct act *tree, const void *key, size_t key_len,
                           struct act_fault *ret_fault);
