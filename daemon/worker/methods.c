@@ -314,21 +314,40 @@ static void reply_key_errors(struct call *call, const msgpack_object_array *keys
     }
 }
 
+/* The keys of mget that are looked up side by side. */
+#define BATCH 64
+
+/* The value of a key that was looked up, or nil. True: the tree is damaged on its way. */
+static bool reply_result(struct call *call, const struct act_result *result)
+{
+    struct value value;
+    int r = result->outcome;
+    if (r == 0)
+        r = value_of(call, result->value, &value, NULL);
+    count(call, r);
+    if (r == 0)
+        reply_value(call->reply, &value);
+    else
+        reply_nil(call->reply);
+    return r == ACT_CORRUPT;
+}
+
 static uint32_t reply_values(struct call *call, const msgpack_object_array *keys)
 {
+    struct act_key batch[BATCH];
+    struct act_result results[BATCH];
     uint32_t n_failed = 0;
     reply_array(call->reply, keys->size);
-    for (uint32_t i = 0; i < keys->size; i++) {
-        struct slice key = {0};
-        struct value value;
-        param_bytes(&keys->ptr[i], &key);
-        int r = look_up(call, key, &value, NULL);
-        count(call, r);
-        if (r == 0)
-            reply_value(call->reply, &value);
-        else
-            reply_nil(call->reply);
-        n_failed += r == ACT_CORRUPT;
+    for (uint32_t at = 0, n; at < keys->size; at += n) {
+        n = keys->size - at < BATCH ? keys->size - at : BATCH;
+        for (uint32_t i = 0; i < n; i++) {
+            struct slice key = {0};
+            param_bytes(&keys->ptr[at + i], &key);
+            batch[i] = (struct act_key){key.p, key.len};
+        }
+        act_get_batch(tree_of(call), batch, n, results);
+        for (uint32_t i = 0; i < n; i++)
+            n_failed += reply_result(call, &results[i]);
     }
     return n_failed;
 }
