@@ -47,6 +47,19 @@ static void write_some(const struct actctl *ctl, struct slice text)
     fputs(is_long ? "..." : "", stderr);
 }
 
+/* is_decoded: its bytes, which --hex shows as they were given. */
+static void write_key(const struct actctl *ctl, struct slice key, bool is_decoded)
+{
+    bool is_hex = ctl->is_hex && is_decoded;
+    size_t shown = is_hex ? SHOWN_BYTES / 2 : SHOWN_BYTES;
+    fputs("key \"", stderr);
+    if (is_hex)
+        text_write_hex(stderr, slice_of(key.p, key.len < shown ? key.len : shown));
+    else
+        write_some(ctl, key);
+    fputs(is_hex && key.len > shown ? "...\"" : "\"", stderr);
+}
+
 /* "actctl: INPUT, line N: " */
 static void begin_error(struct build *build, uint64_t number)
 {
@@ -61,9 +74,8 @@ static int refuse_record(struct build *build)
     const struct records_fault *fault = &build->records.fault;
     begin_error(build, build->records.number);
     if (fault->has_key) {
-        fputs("key \"", stderr);
-        write_some(build->ctl, fault->key);
-        fputs("\": ", stderr);
+        write_key(build->ctl, fault->key, fault->is_decoded);
+        fputs(": ", stderr);
     }
     if (fault->has_value) {
         fputs("value \"", stderr);
@@ -79,12 +91,8 @@ static int refuse_duplicate(struct build *build)
     const struct actctl *ctl = build->ctl;
     struct act_duplicate duplicate = act_builder_duplicate(build->builder);
     begin_error(build, duplicate.line);
-    fputs("key \"", stderr);
-    if (ctl->is_hex)
-        text_write_hex(stderr, slice_of(duplicate.key, duplicate.key_len));
-    else
-        write_some(ctl, slice_of(duplicate.key, duplicate.key_len));
-    fputs("\" comes again", stderr);
+    write_key(ctl, slice_of(duplicate.key, duplicate.key_len), true);
+    fputs(" comes again", stderr);
     if (duplicate.first_line > 0)
         fprintf(stderr, ", first in %s %" PRIu64, records_noun(ctl->records.format),
                 duplicate.first_line);

@@ -27,11 +27,19 @@ static int bad_key(struct records *records, struct slice key, const char *reason
     return RECORDS_BAD;
 }
 
+static int bad_decoded_key(struct records *records, struct slice key, const char *reason)
+{
+    bad_key(records, key, reason);
+    records->fault.is_decoded = true;
+    return RECORDS_BAD;
+}
+
 static int bad_value(struct records *records, const struct record *record, struct slice value,
                      const char *reason)
 {
-    records->fault = (struct records_fault){
-        .reason = reason, .has_key = true, .key = record->key, .has_value = true, .value = value};
+    bad_decoded_key(records, record->key, reason);
+    records->fault.has_value = true;
+    records->fault.value = value;
     return RECORDS_BAD;
 }
 
@@ -130,7 +138,7 @@ static int take_key(struct records *records, struct slice key, struct record *re
         return bad_key(records, key, "the key is not hex: write two hex digits for each byte");
     record->key = key;
     if (key.len > RECORDS_MAX_KEY_BYTES)
-        return bad_key(records, key, "the key is longer than 1 MiB");
+        return bad_decoded_key(records, key, "the key is longer than 1 MiB");
     return 0;
 }
 
@@ -224,7 +232,7 @@ static int next_jsonl(struct records *records, struct record *record)
         return r;
     r = records_json_parse(line, len, &records->options, record, &records->fault);
     if (r == 0 && record->key.len > RECORDS_MAX_KEY_BYTES)
-        return bad_key(records, record->key, "the key is longer than 1 MiB");
+        return bad_decoded_key(records, record->key, "the key is longer than 1 MiB");
     return r;
 }
 

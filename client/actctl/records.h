@@ -43,6 +43,7 @@ struct record {
 struct records_fault {
     const char *reason; /* static, printable; with what can be done about it */
     bool has_key, has_value;
+    bool is_decoded;         /* the key's bytes, not its text in the input, which was hex or JSON */
     struct slice key, value; /* as far as they are known; valid until the next call */
 };
 

@@ -223,8 +223,10 @@ int records_json_parse(uint8_t *line, size_t len, const struct records_options *
     struct record record = {.bytes = slice_of(line, 0)};
     struct records_fault seen = {0};
     if (!parse_object(&parser, options, &record, &seen)) {
-        *ret_fault = (struct records_fault){
-            .reason = parser.reason, .has_key = seen.has_key, .key = record.key};
+        *ret_fault = (struct records_fault){.reason = parser.reason,
+                                            .has_key = seen.has_key,
+                                            .is_decoded = true,
+                                            .key = record.key};
         return RECORDS_BAD;
     }
     *ret_record = record;

@@ -153,12 +153,12 @@ int text_parse_hex(struct slice hex, uint8_t *bytes, size_t *ret_len)
 {
     if (hex.len % 2 != 0)
         return TEXT_BAD;
-    for (size_t i = 0; i < hex.len; i += 2) {
-        int high = hex_value(hex.p[i]), low = hex_value(hex.p[i + 1]);
-        if (high < 0 || low < 0)
+    /* First: what is wrong must still be there to be shown. */
+    for (size_t i = 0; i < hex.len; i++)
+        if (hex_value(hex.p[i]) < 0)
             return TEXT_BAD;
-        bytes[i / 2] = (uint8_t)(high << 4 | low);
-    }
+    for (size_t i = 0; i < hex.len; i += 2)
+        bytes[i / 2] = (uint8_t)(hex_value(hex.p[i]) << 4 | hex_value(hex.p[i + 1]));
     *ret_len = hex.len / 2;
     return 0;
 }

@@ -35,5 +35,6 @@ bool text_is_utf8(struct slice bytes);
 #define TEXT_BAD 1
 
 /* hex digits, upper or lower case -> bytes (room for half as many). The two may be the same memory.
- * 0, or TEXT_BAD: an odd number of digits, or something else among them. */
+ * 0, or TEXT_BAD: an odd number of digits, or something else among them; nothing is written then.
+ */
 int text_parse_hex(struct slice hex, uint8_t *bytes, size_t *ret_len);

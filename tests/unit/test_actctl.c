@@ -108,6 +108,9 @@ static void keys_in_hex_are_read_and_written(void **state)
     assert_int_equal(text_parse_hex(slice_of_str("0g"), bytes, &len), TEXT_BAD);
     assert_int_equal(text_parse_hex(slice_of_str("0x12"), bytes, &len), TEXT_BAD);
     assert_int_equal(text_parse_hex(slice_of_str(" 1"), bytes, &len), TEXT_BAD);
+    char bad[] = "6162zz";
+    assert_int_equal(text_parse_hex(slice_of_str(bad), (uint8_t *)bad, &len), TEXT_BAD);
+    assert_string_equal(bad, "6162zz");
     assert_int_equal(len, 77);
     assert_int_equal(text_parse_hex(slice_of_str(""), bytes, &len), 0);
     assert_int_equal(len, 0);
