@@ -63,8 +63,14 @@ int session_key(const struct actctl *ctl, char *arg, struct slice *ret_key);
 /* Connects to the server, or opens the file. STATUS_FOUND, or STATUS_FAILED after it was told. */
 int session_open(struct actctl *ctl);
 
-/* Opens the file at path: ctl->tree. The same, but STATUS_FAULTS for a file that is no tree. */
-int session_open_file(struct actctl *ctl, const char *path);
+/* Opens the file at path: ctl->tree. The same, but STATUS_FAULTS for a file that is no tree.
+ * ret_error: may be NULL. */
+int session_open_file(struct actctl *ctl, const char *path, struct act_error *ret_error);
+
+/* Why act_verify came to no end, and what can be done: r is its result. text: written to, and the
+ * result. */
+#define SESSION_WHY_SIZE 400
+const char *session_why_unfinished(int r, char text[SESSION_WHY_SIZE]);
 
 /* Tells why a call failed, in one line: about (NULL: nothing; printable), the library's message,
  * and what can be done. r is the call's result. STATUS_FAILED. */

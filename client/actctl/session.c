@@ -6,9 +6,11 @@
 #include "client/actctl/text.h"
 #include "proto/errors.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static const char *server_meaning(uint32_t number)
 {
@@ -67,21 +69,37 @@ int session_key(const struct actctl *ctl, char *arg, struct slice *ret_key)
     return STATUS_FOUND;
 }
 
-int session_open_file(struct actctl *ctl, const char *path)
+int session_open_file(struct actctl *ctl, const char *path, struct act_error *ret_error)
 {
     struct act_error error;
     int r = act_open_path(path, &ctl->tree, &error);
     if (r == 0)
         return STATUS_FOUND;
+    if (ret_error)
+        *ret_error = error;
     int status = r < 0 || r == ACT_NOT_REGULAR ? STATUS_FAILED : STATUS_FAULTS;
     return session_error(ctl, status, "%s", error.message);
+}
+
+const char *session_why_unfinished(int r, char text[SESSION_WHY_SIZE])
+{
+    const char *directory = getenv("TMPDIR");
+    if (r == -ENOMEM)
+        snprintf(text, SESSION_WHY_SIZE, "out of memory");
+    else
+        snprintf(text, SESSION_WHY_SIZE,
+                 "no temporary file in %.200s: %s: set TMPDIR to another directory, or allow more "
+                 "--memory",
+                 directory && *directory ? directory : "/tmp", strerror(-r));
+    return text;
 }
 
 int session_open(struct actctl *ctl)
 {
     struct actc_error error;
     if (ctl->file)
-        return session_open_file(ctl, ctl->file) == STATUS_FOUND ? STATUS_FOUND : STATUS_FAILED;
+        return session_open_file(ctl, ctl->file, NULL) == STATUS_FOUND ? STATUS_FOUND
+                                                                       : STATUS_FAILED;
     struct actc_options options = {.connect_timeout_ms = ctl->timeout_ms,
                                    .call_timeout_ms = ctl->timeout_ms};
     int r = actc_connect(ctl->address, &options, &ctl->client, &error);

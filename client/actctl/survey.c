@@ -178,7 +178,8 @@ int survey_print(struct actctl *ctl, const char *path)
 {
     struct progress progress;
     struct act_survey survey;
-    int status = session_open_file(ctl, path);
+    char why[SESSION_WHY_SIZE];
+    int status = session_open_file(ctl, path, NULL);
     if (status != STATUS_FOUND)
         return status;
     progress_init(&progress, path);
@@ -191,7 +192,8 @@ int survey_print(struct actctl *ctl, const char *path)
     int r = act_verify(ctl->tree, &options, &survey);
     progress_clear(&progress);
     if (r < 0)
-        return session_error(ctl, STATUS_FAILED, "%s: not read to the end: %s", path, strerror(-r));
+        return session_error(ctl, STATUS_FAILED, "%s: not read to the end: %s", path,
+                             session_why_unfinished(r, why));
     print(ctl, path, &survey);
     if (r == 0)
         return STATUS_FOUND;

@@ -101,19 +101,46 @@ static void end_text(const struct verify *verify, const struct act_survey *surve
     putchar('\n');
 }
 
-static void end_json(const struct verify *verify, const struct act_survey *survey)
+/* why: it came to no end; NULL: it did. */
+static void end_json(const struct verify *verify, const struct act_survey *survey, const char *why)
 {
+    bool is_all = !why && (survey->n_faults == 0 || verify->ctl->is_all);
     fputs(verify->n_printed > 0 ? "]" : "[]", stdout);
+    if (why) {
+        fputs(",\"error\":", stdout);
+        output_json_part(output_json_bytes(slice_of_str(why)));
+    }
     printf(",\"faults\":%" PRIu64 ",\"notes\":%" PRIu64 ",\"values\":%" PRIu64, survey->n_faults,
            survey->n_notes, survey->n_values);
     printf(",\"bytes\":%" PRIu64 ",\"is_all\":%s,\"seconds\":%.3f}\n", size_of(verify->ctl->tree),
-           survey->n_faults == 0 || verify->ctl->is_all ? "true" : "false",
-           progress_seconds(&verify->progress));
+           is_all ? "true" : "false", progress_seconds(&verify->progress));
+}
+
+/* {"file": path for more to be added to. */
+static void begin_json(const struct verify *verify)
+{
+    fputs("{\"file\":", stdout);
+    output_json_part(output_json_bytes(slice_of_str(verify->path)));
+}
+
+/* The message begins with the path, which the object has already. */
+static void refuse_json(const struct verify *verify, const struct act_error *error)
+{
+    size_t len = strlen(verify->path);
+    const char *why = error->message;
+    if (strncmp(why, verify->path, len) == 0 && strncmp(why + len, ": ", 2) == 0)
+        why += len + 2;
+    begin_json(verify);
+    fputs(",\"error\":", stdout);
+    output_json_part(output_json_bytes(slice_of_str(why)));
+    puts("}");
 }
 
 static int run(struct verify *verify)
 {
     struct actctl *ctl = verify->ctl;
+    char text[SESSION_WHY_SIZE];
+    const char *why = NULL;
     const struct act_verify_options options = {
         .memory_bytes = ctl->memory_bytes,
         .is_all = ctl->is_all,
@@ -123,19 +150,20 @@ static int run(struct verify *verify)
     };
     struct act_survey survey;
     if (ctl->is_json) {
-        fputs("{\"file\":", stdout);
-        output_json_part(output_json_bytes(slice_of_str(verify->path)));
+        begin_json(verify);
         fputs(",\"findings\":", stdout);
     }
     int r = act_verify(ctl->tree, &options, &survey);
     progress_clear(&verify->progress);
-    if (ctl->is_json)
-        end_json(verify, &survey);
-    else if (r >= 0)
-        end_text(verify, &survey);
     if (r < 0)
+        why = session_why_unfinished(r, text);
+    if (ctl->is_json)
+        end_json(verify, &survey, why);
+    else if (!why)
+        end_text(verify, &survey);
+    if (why)
         return session_error(ctl, STATUS_FAILED, "%s: not checked to the end: %s", verify->path,
-                             strerror(-r));
+                             why);
     return r == 0 ? STATUS_FOUND : STATUS_FAULTS;
 }
 
@@ -143,9 +171,13 @@ int command_verify(struct actctl *ctl, char **args, size_t n_args)
 {
     (void)n_args;
     struct verify verify = {.ctl = ctl, .path = args[0]};
-    int status = session_open_file(ctl, args[0]);
-    if (status != STATUS_FOUND)
+    struct act_error error;
+    int status = session_open_file(ctl, args[0], &error);
+    if (status != STATUS_FOUND) {
+        if (ctl->is_json)
+            refuse_json(&verify, &error);
         return status;
+    }
     progress_init(&verify.progress, args[0]);
     return run(&verify);
 }

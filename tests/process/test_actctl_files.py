@@ -356,6 +356,46 @@ def test_every_flipped_byte_is_found(tmp_path):
         assert result.returncode == 1, (size, result.stdout)
 
 
+def test_json_tells_of_a_file_that_was_refused(tmp_path):
+    missing, other = tmp_path / "missing.act", tmp_path / "other.act"
+    other.write_bytes(b"PK\x03\x04" + bytes(100))
+    for path, status, why in ((missing, 3, "No such file or directory"), (other, 1, "not an ACT ")):
+        result = actctl.run("verify", "--json", path, status=status)
+        found = json.loads(result.stdout)
+        assert found.keys() == {"file", "error"} and found["file"] == str(path)
+        assert why in found["error"] and str(tmp_path) not in found["error"]
+        assert result.stderr.decode() == f"actctl: {path}: {found['error']}\n"
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A file whose check needs more than the least --memory."""
+    path = tmp_path_factory.mktemp("large") / "large.act"
+    text = b"".join(b"%08d\t%s\n" % (i, b"%08d" % i * 3000) for i in range(1200))
+    actctl.build(path, text, "--values=bytes")
+    assert path.stat().st_size > 2 * (8 << 20)
+    return path
+
+
+@pytest.mark.parametrize("command", ["verify", "info"])
+def test_a_check_that_came_to_no_end_names_the_directory(command, large, tmp_path):
+    env = {"TMPDIR": str(tmp_path / "missing")}
+    told = actctl.error(command, "--memory=8M", large, status=3, env=env)
+    what = "checked" if command == "verify" else "read"
+    assert told == (f"{large}: not {what} to the end: no temporary file in {env['TMPDIR']}: No such "
+                    "file or directory: set TMPDIR to another directory, or allow more --memory")
+    actctl.output(command, large, env=env)
+
+
+def test_json_tells_of_a_check_that_came_to_no_end(large, tmp_path):
+    env = {"TMPDIR": str(tmp_path / "missing")}
+    result = actctl.run("verify", "--json", "--memory=8M", large, status=3, env=env)
+    found = json.loads(result.stdout)
+    assert found["is_all"] is False
+    assert found["error"].startswith(f"no temporary file in {env['TMPDIR']}: No such file or dir")
+    assert result.stderr.decode().endswith(f": not checked to the end: {found['error']}\n")
+
+
 # info
 
 
