@@ -39,6 +39,8 @@ struct actctl {
     bool is_plain;
     bool is_all; /* faults, not the first one only */
 
+    int output_error; /* -errno of a write to standard output that failed; 0: none, or not known */
+
     /* After session_open one of them. */
     struct actc *client; /* owned, or NULL */
     struct act *tree;    /* owned, or NULL */

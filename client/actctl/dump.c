@@ -67,6 +67,7 @@ static int dump_entry(struct dump *dump)
         return refuse_record(dump, record.key, reason);
     if (r == -ENOMEM)
         return session_error(dump->ctl, STATUS_FAILED, "out of memory");
+    dump->ctl->output_error = r;
     return r == 0 ? STATUS_FOUND : STATUS_FAILED; /* main tells of the output */
 }
 
@@ -92,8 +93,11 @@ static int dump_all(struct dump *dump)
         r = act_cursor_next(dump->cursor);
     }
     /* What was found before a fault is printed. */
-    if (records_flush(&dump->writer) != 0)
+    int flushed = records_flush(&dump->writer);
+    if (flushed != 0) {
+        dump->ctl->output_error = flushed;
         return STATUS_FAILED;
+    }
     return status != STATUS_FOUND ? status : end(dump, r);
 }
 

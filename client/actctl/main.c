@@ -140,7 +140,7 @@ int main(int argc, char **argv)
         status = run_command(&ctl, given, argv + optind, (size_t)(argc - optind));
     actc_close(ctl.client);
     act_close(ctl.tree);
-    errno = 0;
+    errno = -ctl.output_error;
     if (fflush(stdout) != 0 || ferror(stdout))
         status = session_error(&ctl, STATUS_FAILED, "cannot write to standard output: %s",
                                errno ? strerror(errno) : "an earlier write failed");
