@@ -13,7 +13,7 @@
     X(TIMEOUT_MS, "timeout-ms", 256, "N", "give up connecting or a call after N ms [10000]")    \
     X(FILE, "file", 'f', "FILE", "look into FILE instead of asking a server")                   \
     X(JSON, "json", 257, "", "print JSON")                                                      \
-    X(HEX, "hex", 258, "", "keys (in files byte values too) are given and printed in hex")      \
+    X(HEX, "hex", 258, "", "keys (in records byte values too) are given and printed in hex")    \
     X(OUTPUT, "output", 'o', "FILE", "build: the file to make")                                 \
     X(FORMAT, "format", 259, "FORMAT", "build, dump: tsv, nul or jsonl [tsv]")                  \
     X(VALUES, "values", 260, "KIND", "build: values are u64 or bytes [u64]")                    \

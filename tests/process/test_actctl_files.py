@@ -477,3 +477,4 @@ def test_help_names_every_command_and_option():
     for flag in flags:
         assert f" --{flag}" in text
     assert all(len(line) <= 100 for line in text.splitlines())
+    assert re.search(r"--hex +keys \(in records byte values too\) are given", text)
