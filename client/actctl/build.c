@@ -187,16 +187,31 @@ static int finish(struct build *build)
     return STATUS_FOUND;
 }
 
+/* Whoever sets SOURCE_DATE_EPOCH wants the same bytes from the same input: 0, no time. */
+static int created(const struct actctl *ctl, uint64_t *ret_unix_s)
+{
+    const char *text = getenv("SOURCE_DATE_EPOCH");
+    uint64_t epoch;
+    if (text && *text && !records_parse_u64(slice_of_str(text), &epoch))
+        return session_error(ctl, STATUS_USAGE,
+                             "SOURCE_DATE_EPOCH=%s: not a whole number of seconds", text);
+    *ret_unix_s = text && *text ? 0 : (uint64_t)time(NULL);
+    return STATUS_FOUND;
+}
+
 static int start(struct build *build)
 {
     const struct actctl *ctl = build->ctl;
+    uint64_t created_s = 0;
+    int status = created(ctl, &created_s);
+    if (status != STATUS_FOUND)
+        return status;
     const struct act_builder_options options = {
         .is_plain = ctl->is_plain,
         .values = ctl->records.is_bytes ? ACT_VALUES_BYTES : ACT_VALUES_U64,
         .duplicates = ctl->duplicates,
         .memory_bytes = ctl->memory_bytes,
-        /* Whoever sets it wants the same bytes from the same input. */
-        .created_s = getenv("SOURCE_DATE_EPOCH") ? 0 : (uint64_t)time(NULL),
+        .created_s = created_s,
     };
     struct act_error error = {{0}};
     int r = act_builder_new(ctl->output, &options, &build->builder, &error);
@@ -231,6 +246,10 @@ int command_build(struct actctl *ctl, char **args, size_t n_args)
     with_close int fd = -1;
     if (!ctl->output)
         return options_refuse(ctl, "build", "the file to make is missing: write -o OUT");
+    if (strcmp(ctl->output, "-") == 0)
+        return options_refuse(ctl, "-o -",
+                              "a tree cannot go to standard output, since its beginning is "
+                              "written last: name a file");
     if (ctl->is_plain && ctl->records.is_bytes)
         return options_refuse(ctl, "--plain", "a plain file holds numbers only");
     progress_init(&build.progress, ctl->output);

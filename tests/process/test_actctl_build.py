@@ -257,6 +257,20 @@ def test_builds_are_the_same_whenever_they_are_made(tmp_path):
     assert b'"created":"20' in actctl.output("--json", "info", out)
 
 
+def test_an_empty_time_is_none(tmp_path):
+    out = tmp_path / "out.act"
+    actctl.build(out, b"a\t1\n", env={"SOURCE_DATE_EPOCH": ""})
+    assert b'"created":"20' in actctl.output("--json", "info", out)
+
+
+@pytest.mark.parametrize("text", ["now", "-1", " 1", "1.5", "18446744073709551616"])
+def test_a_time_that_is_no_number_is_refused(text, tmp_path):
+    env = {"SOURCE_DATE_EPOCH": text}
+    told = actctl.error("build", "-o", tmp_path / "out.act", status=2, env=env)
+    assert told == f"SOURCE_DATE_EPOCH={text}: not a whole number of seconds"
+    assert os.listdir(tmp_path) == []
+
+
 # What it refuses: nothing is made, and what was there stays
 
 
@@ -366,6 +380,8 @@ def test_one_of_equal_keys_is_taken_through_temporary_files(tmp_path):
     "args, wanted",
     [
         (["build", "in.tsv"], "build: the file to make is missing: write -o OUT"),
+        (["build", "-o", "-"], "-o -: a tree cannot go to standard output, since its beginning is "
+         "written last: name a file"),
         (["build", "-o"], "-o: the option needs a value"),
         (["build", "-o", "x", "a", "b"], "build: too many arguments: write actctl build -o OUT "
          "[IN]"),
