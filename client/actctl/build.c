@@ -8,6 +8,7 @@
 #include "client/actctl/options.h"
 #include "client/actctl/output.h"
 #include "client/actctl/progress.h"
+#include "client/actctl/signals.h"
 #include "client/actctl/text.h"
 
 #include <act/builder.h>
@@ -214,8 +215,20 @@ static int start(struct build *build)
         .created_s = created_s,
     };
     struct act_error error = {{0}};
+    signals_hold();
     int r = act_builder_new(ctl->output, &options, &build->builder, &error);
+    signals_remove(r == 0 ? act_builder_temporary(build->builder) : NULL);
     return r == 0 ? STATUS_FOUND : session_error(ctl, STATUS_FAILED, "%s", error.message);
+}
+
+/* What was not finished goes; signals end us as ever. */
+static void end(struct build *build)
+{
+    if (!build->builder)
+        return;
+    signals_hold();
+    act_builder_free(build->builder);
+    signals_remove(NULL);
 }
 
 /* *ret_fd: owned by the caller; standard input's is a copy. */
@@ -262,7 +275,7 @@ int command_build(struct actctl *ctl, char **args, size_t n_args)
         status = add_all(&build);
     if (status == STATUS_FOUND)
         status = finish(&build);
-    act_builder_free(build.builder);
+    end(&build);
     records_deinit(&build.records);
     return status;
 }

@@ -484,6 +484,89 @@ def test_a_signal_leaves_the_old_file(number, is_sorted, old):
     assert process.wait(Clock().left("actctl's end")) == -number
 
 
+NAMED = """
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* A file system without files that have no name. */
+int openat(int directory, const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    mode_t mode = va_arg(args, mode_t);
+    va_end(args);
+    if ((flags & O_TMPFILE) == O_TMPFILE) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
+    return (int)syscall(SYS_openat, directory, path, flags, mode);
+}
+
+int openat64(int, const char *, int, ...) __attribute__((alias("openat")));
+"""
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory):
+    """An environment in which a file that is being built has a name."""
+    directory = tmp_path_factory.mktemp("named")
+    library = directory / "named.so"
+    (directory / "named.c").write_text(NAMED)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, directory / "named.c"], check=True)
+    asan = actctl.environment()["ASAN_OPTIONS"]
+    return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": f"{asan}:verify_asan_link_order=0"}
+
+
+def start_named(out, env, **options):
+    """A build under way: the process, and the path of its file."""
+    process = actctl.start("build", "-o", out, stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+                           env=env, **options)
+    path = eventually(lambda: next(out.parent.glob(".act-*"), None), "the temporary name")
+    return process, path
+
+
+def end_of(process):
+    process.stdin.close()
+    told = process.stderr.read()
+    process.stderr.close()
+    return process.wait(Clock().left("actctl's end")), told
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_removes_a_file_that_has_a_name(number, named, old):
+    process, _ = start_named(old, named)
+    process.send_signal(number)
+    assert process.wait(Clock().left("actctl's end")) == -number
+    assert end_of(process) == (-number, b"")
+
+
+def test_a_signal_that_is_ignored_ends_no_build(named, tmp_path):
+    out = tmp_path / "out.act"
+    process, _ = start_named(
+        out, named, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    process.send_signal(signal.SIGHUP)
+    process.stdin.write(b"a\t1\n")
+    status, told = end_of(process)
+    assert status == 0, told
+    assert os.listdir(tmp_path) == ["out.act"]
+
+
+def test_a_kill_leaves_a_file_that_has_a_name(named, tmp_path):
+    process, path = start_named(tmp_path / "out.act", named)
+    process.kill()
+    assert end_of(process) == (-signal.SIGKILL, b"")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_bad_record_removes_a_file_that_has_a_name(named, old):
+    told = actctl.error("build", "-o", old, stdin=b"a", status=2, env=named)
+    assert "there is no tab" in told
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 4 MiB."""
