@@ -3,6 +3,7 @@
  */
 #include "client/actctl/actctl.h"
 #include "client/actctl/output.h"
+#include "client/actctl/signals.h"
 #include "client/actctl/text.h"
 #include "proto/errors.h"
 
@@ -72,6 +73,7 @@ int session_key(const struct actctl *ctl, char *arg, struct slice *ret_key)
 int session_open_file(struct actctl *ctl, const char *path, struct act_error *ret_error)
 {
     struct act_error error;
+    signals_guard(ctl, path);
     int r = act_open_path(path, &ctl->tree, &error);
     if (r == 0)
         return STATUS_FOUND;

@@ -9,6 +9,8 @@ import os
 import pathlib
 import pty
 import re
+import select
+import signal
 import subprocess
 
 import pytest
@@ -254,6 +256,70 @@ def test_what_was_found_before_damage_is_dumped(tmp_path):
     told = result.stderr.decode()
     assert re.fullmatch(rf"actctl: {path}: damaged at offset \d+: .+: actctl verify tells more\n",
                         told)
+
+
+# A file that is truncated while it is read
+
+
+@pytest.fixture
+def shrinking(tmp_path):
+    """A file of the test's own, its dump larger than any pipe."""
+    path = tmp_path / "cities.act"
+    path.write_bytes(paths.CITIES.read_bytes())
+    return path
+
+
+def end_after_truncation(process, path):
+    """Its status, its output (drained only now), what it told."""
+    os.truncate(path, 4096)
+    stdout, stderr = process.communicate(timeout=Clock().left("actctl's end"))
+    return process.returncode, stdout, stderr.decode()
+
+
+def truncated(path):
+    return f"actctl: the file was truncated while it was read: {path}\n"
+
+
+def test_a_dump_tells_that_the_file_was_truncated(shrinking):
+    process = actctl.start("dump", shrinking, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    select.select([process.stdout], [], [])
+    # It waits for the pipe, with most of the file still to come.
+    status, stdout, told = end_after_truncation(process, shrinking)
+    assert (status, told) == (3, truncated(shrinking))
+    whole = actctl.output("dump", paths.CITIES)
+    assert 0 < len(stdout) < len(whole) and whole.startswith(stdout)
+
+
+def test_mget_tells_that_the_file_was_truncated(shrinking):
+    process = actctl.start("mget", "-f", shrinking, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE)
+    process.stdin.write(b"Paris\n")
+    process.stdin.flush()
+    assert process.stdout.readline().startswith(b"Paris\t")
+    os.truncate(shrinking, 4096)
+    process.stdin.write(b"Berlin\n")
+    status, _, told = end_after_truncation(process, shrinking)
+    assert (status, told) == (3, truncated(shrinking))
+
+
+def test_verify_tells_that_the_file_was_truncated(tmp_path):
+    path = tmp_path / "faults.act"
+    actctl.build(path, b"".join(b"%c%c%c-x\t1\n" % (i, j, k) for i in range(97, 123)
+                                for j in range(97, 123) for k in range(97, 123)), "--plain")
+    data = path.read_bytes()
+    path.write_bytes(data[:16] + data[16:].replace(b"\xc0", b"\xc2"))
+    process = actctl.start("verify", "--all", path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    select.select([process.stdout], [], [])
+    status, _, told = end_after_truncation(process, path)
+    assert (status, told) == (3, truncated(path))
+
+
+def test_a_signal_that_somebody_sends_is_no_truncation(shrinking):
+    process = actctl.start("dump", shrinking, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    select.select([process.stdout], [], [])
+    process.send_signal(signal.SIGBUS)
+    assert process.communicate(timeout=Clock().left("actctl's end"))[1] == b""
+    assert process.returncode == -signal.SIGBUS
 
 
 # verify
