@@ -345,7 +345,10 @@ int shaper_finish(struct shaper *s, uint64_t *ret_root)
 int shaper_init(struct shaper *s, struct output *output, struct dedup *dedup, unsigned table_min)
 {
     *s = (struct shaper){.output = output, .dedup = dedup, .table_min = table_min};
+    /* An empty tree has stacks, too: nothing is added to NULL. */
     int r = grow((void **)&s->sets, 0, &s->sets_room, 1, 4096);
+    if (r == 0)
+        r = grow((void **)&s->nodes, 0, &s->nodes_room, sizeof *s->nodes, 256);
     return r == 0 ? push_frame(s, 0) : r;
 }
 
