@@ -112,21 +112,22 @@ static int fail_builder(struct build *build, int r)
 static void show_reading(struct build *build)
 {
     char keys[TEXT_GROUPED_SIZE], rate[TEXT_GROUPED_SIZE];
-    double seconds = progress_seconds(&build->progress);
     uint64_t n = build->records.number;
     progress_show(&build->progress, build->records.n_bytes, build->input_bytes,
                   "%s keys, %s keys/s", text_grouped(n, keys),
-                  text_grouped((uint64_t)((double)n / (seconds > 0 ? seconds : 1)), rate));
+                  text_grouped(progress_rate(&build->progress, n), rate));
 }
 
 static void on_finishing(void *context, uint64_t done, uint64_t total)
 {
     struct build *build = context;
-    char merged[TEXT_GROUPED_SIZE], all[TEXT_GROUPED_SIZE];
+    char keys[TEXT_GROUPED_SIZE], rate[TEXT_GROUPED_SIZE];
+    if (done == 0)
+        progress_begin_phase(&build->progress);
     if (progress_is_due(&build->progress))
-        progress_show(&build->progress, 0, 0, "%d%%, %s of %s sorted keys written",
-                      total ? (int)(100.0 * (double)done / (double)total) : 0,
-                      text_grouped(done, merged), text_grouped(total, all));
+        progress_show(&build->progress, done, total, "%s keys written, %s keys/s",
+                      text_grouped(done, keys),
+                      text_grouped(progress_rate(&build->progress, done), rate));
 }
 
 static int add_all(struct build *build)

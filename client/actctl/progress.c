@@ -30,7 +30,7 @@ static void tell_part(const struct progress *progress, uint64_t done, uint64_t t
     if (total == 0 || done == 0)
         return;
     double part = done < total ? (double)done / (double)total : 1;
-    uint64_t left_s = (uint64_t)(progress_seconds(progress) * (1 - part) / part + 0.5);
+    uint64_t left_s = (uint64_t)(progress_phase_seconds(progress) * (1 - part) / part + 0.5);
     snprintf(text, size, ", %d%%, %d:%02d left", (int)(100 * part), (int)(left_s / 60 % 100000),
              (int)(left_s % 60));
 }
@@ -40,12 +40,18 @@ void progress_init(struct progress *progress, const char *path)
     uint64_t now_ms = clock_ms();
     const char *slash = strrchr(path, '/');
     *progress = (struct progress){.is_on = isatty(STDERR_FILENO), .start_ms = now_ms};
+    progress->phase_ms = now_ms;
     progress->due_ms = now_ms + INTERVAL_MS;
     FILE *file = fmemopen(progress->name, sizeof progress->name - 1, "w");
     if (file) {
         text_write(file, slice_of_str(slash && slash[1] ? slash + 1 : path), 0);
         fclose(file);
     }
+}
+
+void progress_begin_phase(struct progress *progress)
+{
+    progress->phase_ms = clock_ms();
 }
 
 bool progress_is_due(const struct progress *progress)
@@ -81,4 +87,15 @@ void progress_clear(struct progress *progress)
 double progress_seconds(const struct progress *progress)
 {
     return (double)(clock_ms() - progress->start_ms) / 1000;
+}
+
+double progress_phase_seconds(const struct progress *progress)
+{
+    return (double)(clock_ms() - progress->phase_ms) / 1000;
+}
+
+uint64_t progress_rate(const struct progress *progress, uint64_t n)
+{
+    double seconds = progress_phase_seconds(progress);
+    return (uint64_t)((double)n / (seconds > 0 ? seconds : 1));
 }

@@ -12,6 +12,7 @@ import os
 import pathlib
 import pty
 import random
+import re
 import resource
 import select
 import signal
@@ -242,6 +243,36 @@ def test_progress_is_drawn_on_a_terminal_and_taken_away(tmp_path):
     os.close(terminal)
 
 
+def shown_of(*args):
+    """What actctl draws on a terminal as it reads this, to its end."""
+    terminal, end = pty.openpty()
+    process = actctl.start(*args, stderr=end)
+    os.close(end)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(terminal, 65536)
+        except OSError:  # nobody has it open any more
+            break
+    os.close(terminal)
+    assert process.wait(Clock().left("actctl's end")) == 0, shown
+    return shown.decode()
+
+
+def test_the_progress_of_writing_sorted_keys_has_a_rate_and_an_end(tmp_path):
+    source, clock, lines, n = tmp_path / "source.tsv", Clock(), [], 500_000
+    while all(" 0 keys" in line for line in lines):  # this machine is fast
+        clock.left("a line of progress")
+        n *= 2
+        with source.open("w") as file:
+            file.writelines(f"{i * 15_485_863 % 1_000_000_007:09d}\t1\n" for i in range(n))
+        shown = shown_of("build", "--memory=8M", "-o", tmp_path / "out.act", source)
+        lines = [line for line in shown.split("\r\x1b[K") if "written" in line]
+    wanted = re.compile(r"out\.act: [1-9][\d,]+ keys written, [1-9][\d,]* keys/s, \d+%, "
+                        r"\d+:\d\d left|out\.act: 0 keys written, 0 keys/s")
+    assert all(wanted.fullmatch(line) for line in lines), lines
+
+
 def test_no_progress_where_there_is_no_terminal(tmp_path):
     assert "\r" not in actctl.build(tmp_path / "out.act", b"a\t1\n" * 1, "--plain")
 
@@ -351,6 +382,16 @@ def test_a_duplicate_far_away_is_found(old):
     lines.append(b"twice\t2\n")
     told = actctl.error("build", "-o", old, "--memory=8M", stdin=b"".join(lines), status=2)
     assert told.startswith('standard input, line 500002: key "twice" comes again')
+
+
+def test_a_record_too_large_to_be_sorted_is_named(old, tmp_path_factory):
+    """Of 8 MiB a record may take one; sorted ones need not be kept."""
+    large = b"b\t" + b"v" * (2 << 20) + b"\n"
+    told = actctl.error("build", "-o", old, "--memory=8M", "--values=bytes", status=3,
+                        stdin=b"b0\tv\na\tv\n" + large)
+    assert told.startswith(f"{old}: line 3: an entry of ") and "may take an eighth" in told
+    out = tmp_path_factory.mktemp("out") / "out.act"
+    actctl.build(out, b"a\tv\n" + large, "--memory=8M", "--values=bytes")
 
 
 @pytest.mark.parametrize("chosen", ["first", "last"])
