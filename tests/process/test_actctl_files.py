@@ -512,6 +512,16 @@ def test_info_of_a_damaged_file_prints_what_it_reached():
         "where\n")
 
 
+def test_info_computes_no_digest(tmp_path):
+    """As the manual says: what is as good a tree as any is not noticed, but by verify."""
+    path = tmp_path / "x.act"
+    actctl.build(path, b"road\t1\n")
+    path.write_bytes(path.read_bytes().replace(b"oad", b"Oad"))
+    assert b"tree.keys                    1\n" in actctl.output("info", path)
+    told = actctl.output("verify", path, status=1).decode()
+    assert "digest" in told or "checksum" in told, told
+
+
 # docs/actctl.1
 
 
