@@ -97,62 +97,78 @@ static int parse_duplicates(struct actctl *ctl, const char *text)
     return status;
 }
 
-/* The options of the commands that read and write files. */
-static int parse_for_files(struct actctl *ctl, int c)
+/* What an option without a value turns on; NULL: it is another one. */
+static bool *flag_of(struct actctl *ctl, int c)
 {
     switch (c) {
+    case OPTION_JSON:
+        return &ctl->is_json;
+    case OPTION_HEX:
+        return &ctl->is_hex;
+    case OPTION_KEYS_ONLY:
+        return &ctl->records.is_keys_only;
+    case OPTION_PLAIN:
+        return &ctl->is_plain;
+    case OPTION_ALL:
+        return &ctl->is_all;
+    default:
+        return NULL;
+    }
+}
+
+/* Where an option's value is kept as it is; NULL: it is another one. */
+static const char **text_of(struct actctl *ctl, int c)
+{
+    switch (c) {
+    case OPTION_SERVER:
+        return &ctl->address;
     case OPTION_FILE:
-        ctl->file = optarg;
-        return STATUS_FOUND;
+        return &ctl->file;
     case OPTION_OUTPUT:
-        ctl->output = optarg;
-        return STATUS_FOUND;
+        return &ctl->output;
+    default:
+        return NULL;
+    }
+}
+
+static int parse_value(struct actctl *ctl, int c)
+{
+    switch (c) {
+    case OPTION_TIMEOUT_MS:
+        return parse_timeout(ctl, optarg);
     case OPTION_FORMAT:
         return parse_format(ctl, optarg);
     case OPTION_VALUES:
         return parse_values(ctl, optarg);
-    case OPTION_KEYS_ONLY:
-        ctl->records.is_keys_only = true;
-        return STATUS_FOUND;
     case OPTION_DUPLICATES:
         return parse_duplicates(ctl, optarg);
-    case OPTION_MEMORY:
-        return parse_memory(ctl, optarg);
-    case OPTION_PLAIN:
-        ctl->is_plain = true;
-        return STATUS_FOUND;
     case OPTION_PREFIX:
-        ctl->prefix = optarg;
+        ctl->prefix = optarg; /* not a text_of: it is decoded in place */
         return STATUS_FOUND;
     default:
-        ctl->is_all = true;
-        return STATUS_FOUND;
+        return parse_memory(ctl, optarg);
     }
 }
 
 static int parse_option(struct actctl *ctl, int c, void (*print_help)(void))
 {
-    switch (c) {
-    case OPTION_SERVER:
-        ctl->address = optarg;
-        return STATUS_FOUND;
-    case OPTION_JSON:
-        ctl->is_json = true;
-        return STATUS_FOUND;
-    case OPTION_HEX:
-        ctl->is_hex = ctl->records.is_hex = true;
-        return STATUS_FOUND;
-    case OPTION_TIMEOUT_MS:
-        return parse_timeout(ctl, optarg);
-    case OPTION_HELP:
+    bool *flag = flag_of(ctl, c);
+    const char **text = text_of(ctl, c);
+    if (c == OPTION_HELP) {
         print_help();
         exit(STATUS_FOUND);
-    case OPTION_VERSION:
+    }
+    if (c == OPTION_VERSION) {
         puts("actctl " ACTD_VERSION);
         exit(STATUS_FOUND);
-    default:
-        return parse_for_files(ctl, c);
     }
+    if (!flag && !text)
+        return parse_value(ctl, c);
+    if (flag)
+        *flag = true;
+    else
+        *text = optarg;
+    return STATUS_FOUND;
 }
 
 static unsigned set_of(int c)
@@ -183,6 +199,7 @@ int options_parse(struct actctl *ctl, int argc, char **argv, void (*print_help)(
         given |= set_of(c);
         status = parse_option(ctl, c, print_help);
     }
+    ctl->records.is_hex = ctl->is_hex;
     *ret_given = given;
     return status;
 }

@@ -14,6 +14,11 @@
 
 static msgpack_zone zone;
 
+struct packed {
+    const char *bytes;
+    size_t len;
+};
+
 static msgpack_object object_of(const char *bytes, size_t len)
 {
     msgpack_object object;
@@ -50,10 +55,7 @@ static void a_list_has_values_of_any_kind(void **state)
 static void what_is_no_list_is_refused(void **state)
 {
     (void)state;
-    static const struct {
-        const char *bytes;
-        size_t len;
-    } cases[] = {
+    static const struct packed cases[] = {
         {TEXT("\xc0")},
         {TEXT("\x91\x01")},
         {TEXT("\x81" VALUES "\x91\x01")},
@@ -108,10 +110,7 @@ static void a_node_has_a_value_of_any_kind(void **state)
 static void what_is_no_node_is_refused(void **state)
 {
     (void)state;
-    static const struct {
-        const char *bytes;
-        size_t len;
-    } cases[] = {
+    static const struct packed cases[] = {
         {TEXT("\xc0")},
         {TEXT("\x80")},
         {TEXT("\x81" EXISTS "\x01")},
