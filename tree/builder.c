@@ -238,7 +238,7 @@ static int refuse_duplicate(struct act_builder *b, const struct sorter_entry *en
 static int place_bytes(struct act_builder *b, struct slice bytes)
 {
     uint64_t offset;
-    int r = shaper_put_bytes(&b->shaper, bytes, &offset);
+    int r = writer_put_bytes(&b->shaper.writer, bytes, &offset);
     if (r == 0)
         shaper_replace(&b->shaper, offset);
     return settle(b, r, "cannot write");
@@ -543,16 +543,16 @@ static struct act_builder_summary summary_of(const struct act_builder *b)
         .n_keys = s->n_keys,
         .size_bytes = output_at(&b->output),
         .longest_key_bytes = s->longest_key_bytes,
-        .n_lines = s->n_lines,
-        .line_bytes = s->line_bytes,
-        .n_byte_values = s->n_byte_values,
-        .byte_value_bytes = s->byte_value_bytes,
-        .n_tables = s->n_tables,
-        .table_bytes = s->table_bytes,
+        .n_lines = s->writer.n_lines,
+        .line_bytes = s->writer.line_bytes,
+        .n_byte_values = s->writer.n_byte_values,
+        .byte_value_bytes = s->writer.byte_value_bytes,
+        .n_tables = s->writer.n_tables,
+        .table_bytes = s->writer.table_bytes,
         .n_duplicates = b->n_duplicates,
         .n_sorted_runs = b->sorter.n_spilled_runs,
         .spilled_bytes = b->sorter.spilled_bytes,
-        .repeated_bytes_max = s->repeated_bytes_max,
+        .repeated_bytes_max = s->writer.repeated_bytes_max,
     };
 }
 

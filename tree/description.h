@@ -14,10 +14,17 @@ struct description {
     uint64_t value;
     uint64_t child; /* offset of its run or child; 0: none */
     uint64_t line;  /* offset of its line data; 0: a branch */
-    uint32_t set;   /* branch: where its child set begins among the shaper's sets */
+    uint32_t set;   /* where its child set or tail begins among the bytes that go with it */
     uint16_t n_children;
     uint8_t byte; /* that leads to it */
     bool has_value;
+
+    /* What is below it and not written yet: see cluster.h. */
+    bool is_top;       /* that is more than a page, in all */
+    uint32_t tail_len; /* bytes of line data before it */
+    uint32_t pending;  /* bytes of the cluster's stack; 0: all is written */
+    uint32_t weight;   /* about as much as those will take in the file */
+    uint32_t n_keys;   /* below it, written or not; no more than fit */
 };
 
 /* Section 2, in the shortest form. Writes up to 9 bytes, whatever the length. */

@@ -11,21 +11,21 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define MAX_CHILDREN     256
-#define RUN_BYTES_MAX    (MAX_CHILDREN * (DESCRIPTION_ROOM + 2))
-#define NUMBER_BYTES_MAX 9
+/* What may wait for the top of the tree to be laid out: so much of the file, and so many bytes. */
+#define TOP_BYTES_MAX     ((size_t)256 * 1024)
+#define WAITING_BYTES_MAX ((size_t)4 << 20)
 
-/* Line data: so long, and so far back, as to be written again. */
-#define NEAR_LINE_BYTES_MAX 256
-#define NEAR_BYTES          2048
+#define MAX_CHILDREN 256
 
-static_assert(RUN_BYTES_MAX <= OUTPUT_RESERVE_MAX, "a run with its table fits into the buffer");
+/* A reference takes about so many bytes; exact weights are not needed. */
+#define REFERENCE_BYTES 2
 
 /* An open branch: X. */
 struct shaper_frame {
     size_t depth;      /* of its position, key bytes */
     size_t first_node; /* its children among the shaper's nodes: from here to the next frame's */
     size_t sets_len;   /* and their sets: from here on */
+    size_t waiting;    /* what waits below them, on the cluster's stack: from here on */
     uint64_t value;
     bool has_value;
 };
@@ -53,6 +53,7 @@ static int push_frame(struct shaper *s, size_t depth)
         .depth = depth,
         .first_node = s->n_nodes,
         .sets_len = s->sets_len,
+        .waiting = s->cluster.len,
     };
     return 0;
 }
@@ -60,90 +61,6 @@ static int push_frame(struct shaper *s, size_t depth)
 static struct shaper_frame *top(struct shaper *s)
 {
     return &s->frames[s->n_frames - 1];
-}
-
-/*
- * How far back line data may stand to be used again. In the plain layout: anywhere. Else a lookup
- * would pay for every line on its way with a page of its own, so short line data that is further
- * away than half a page is written again (in a tree of file names that halves the pages of a
- * lookup), as long as that and the tables add no more than an eighth of the file.
- */
-static uint64_t line_reach(const struct shaper *s, struct slice bytes)
-{
-    if (s->table_min == 0 || bytes.len > NEAR_LINE_BYTES_MAX)
-        return UINT64_MAX;
-    uint64_t added = s->far_bytes + s->table_bytes + bytes.len;
-    return added <= output_at(s->output) / 8 ? NEAR_BYTES : UINT64_MAX;
-}
-
-/* Section 3, each content once. */
-static int put_string(struct shaper *s, enum dedup_kind kind, struct slice bytes,
-                      uint64_t *ret_offset, bool *ret_is_new)
-{
-    uint8_t number[NUMBER_BYTES_MAX];
-    uint64_t at = output_at(s->output);
-    uint64_t reach = kind == DEDUP_LINE_DATA ? line_reach(s, bytes) : UINT64_MAX;
-    int r = dedup_add(s->dedup, kind, bytes, at, reach, ret_offset);
-    *ret_is_new = r > 0;
-    if (r <= 0)
-        return r;
-    if (at > DEDUP_MAX_OFFSET)
-        return -EFBIG;
-    size_t number_len = (size_t)(number_put(number, bytes.len) - number);
-    if (r == DEDUP_FAR)
-        s->far_bytes += number_len + bytes.len;
-    else if (s->dedup->is_full)
-        s->repeated_bytes_max += number_len + bytes.len;
-    *ret_offset = at;
-    r = output_append(s->output, number, number_len);
-    return r == 0 ? output_append(s->output, bytes.p, bytes.len) : r;
-}
-
-/* Writes one node, which is no child of a run of several: D, or the root. */
-static int put_node(struct shaper *s, const struct description *d, uint64_t *ret_offset)
-{
-    int r = output_reserve(s->output, DESCRIPTION_ROOM);
-    if (r != 0)
-        return r;
-    uint64_t at = output_at(s->output);
-    uint8_t *p = output_end(s->output);
-    output_commit(s->output, (size_t)(description_put(d, s->sets + d->set, p, at) - p));
-    *ret_offset = at;
-    return 0;
-}
-
-/* Section 11: entry number r, 2 r bytes before the run, is how far the child is from its start. */
-static void put_table(uint8_t *run, const uint16_t *distances, size_t n)
-{
-    for (size_t i = 1; i < n; i++) {
-        run[-2 * (ptrdiff_t)i] = (uint8_t)distances[i];
-        run[-2 * (ptrdiff_t)i + 1] = (uint8_t)(distances[i] >> 8);
-    }
-}
-
-/* Writes the run of n nodes, and its table. */
-static int put_run(struct shaper *s, const struct description *nodes, size_t n, uint64_t *ret_first)
-{
-    uint16_t distances[MAX_CHILDREN];
-    int r = output_reserve(s->output, n * (DESCRIPTION_ROOM + 2));
-    if (r != 0)
-        return r;
-    bool has_table = s->table_min > 0 && n >= s->table_min;
-    size_t table_bytes = has_table ? 2 * (n - 1) : 0;
-    uint64_t first = output_at(s->output) + table_bytes;
-    uint8_t *run = output_end(s->output) + table_bytes, *p = run;
-    for (size_t i = 0; i < n; i++) {
-        distances[i] = (uint16_t)(p - run);
-        p = description_put(&nodes[i], s->sets + nodes[i].set, p, first + (uint64_t)(p - run));
-    }
-    if (has_table) {
-        put_table(run, distances, n);
-        s->n_tables++;
-        s->table_bytes += table_bytes;
-    }
-    output_commit(s->output, table_bytes + (size_t)(p - run));
-    *ret_first = first;
-    return 0;
 }
 
 /* The set of the children's bytes goes where their own sets were, which nobody needs any more. */
@@ -167,18 +84,121 @@ static int push_set(struct shaper *s, const struct description *nodes, size_t n)
     return 0;
 }
 
-/* The branch on top is complete: writes its run and takes it off. */
+/* Bytes onto the stack of sets. */
+static int push_tail(struct shaper *s, struct slice tail)
+{
+    while (s->sets_room - s->sets_len < tail.len) {
+        int r = grow((void **)&s->sets, s->sets_room, &s->sets_room, 1, 4096);
+        if (r != 0)
+            return r;
+    }
+    memcpy(s->sets + s->sets_len, tail.p, tail.len);
+    s->sets_len += tail.len;
+    return 0;
+}
+
+static uint32_t node_weight(const struct description *d)
+{
+    uint8_t number[9];
+    size_t value = d->has_value ? (size_t)(number_put(number, d->value) - number) : 0;
+    size_t references = d->tail_len > 0 ? 2 : d->n_children > 0;
+    return (uint32_t)(1 + value + references * REFERENCE_BYTES +
+                      description_set_bytes(d->n_children) + d->tail_len);
+}
+
+/* Writes what waits below the node, on the stack from begin on. */
+static int write_waiting(struct shaper *s, struct description *node, size_t begin)
+{
+    struct cluster_place place;
+    int r = cluster_write(&s->cluster, begin, begin + node->pending, node->is_top, &place);
+    if (r != 0)
+        return r;
+    node->line = place.line;
+    node->child = place.child;
+    node->pending = node->weight = 0;
+    return 0;
+}
+
+/* The node to be written next: the largest that what is left of the page has room for, or else the
+ * largest. -1: none is left. */
+static int next_to_write(const struct shaper *s, const struct description *nodes, size_t n)
+{
+    size_t room = CLUSTER_BYTES - output_at(s->writer.output) % CLUSTER_BYTES;
+    int largest = -1, fitting = -1;
+    for (size_t i = 0; i < n; i++) {
+        if (nodes[i].pending == 0 || nodes[i].is_top)
+            continue;
+        if (largest < 0 || nodes[i].weight > nodes[largest].weight)
+            largest = (int)i;
+        if (nodes[i].weight <= room && (fitting < 0 || nodes[i].weight > nodes[fitting].weight))
+            fitting = (int)i;
+    }
+    return fitting >= 0 ? fitting : largest;
+}
+
+/* Of the children of a branch that is too much for a page, those that are not are written. What
+ * still waits moves together on the stack. */
+static int write_pages(struct shaper *s, struct description *nodes, size_t n, size_t begin)
+{
+    size_t at[MAX_CHILDREN + 1] = {begin}, end = begin;
+    int next;
+    for (size_t i = 0; i < n; i++)
+        at[i + 1] = at[i] + nodes[i].pending;
+    while ((next = next_to_write(s, nodes, n)) >= 0) {
+        int r = write_waiting(s, &nodes[next], at[next]);
+        if (r != 0)
+            return r;
+    }
+    for (size_t i = 0; i < n; i++) {
+        memmove(s->cluster.p + end, s->cluster.p + at[i], nodes[i].pending);
+        end += nodes[i].pending;
+    }
+    s->cluster.len = end;
+    return 0;
+}
+
+/* The run of the branch on top, d, waits for more. */
+static int close_later(struct shaper *s, struct description *nodes, size_t n, struct description *d)
+{
+    const struct shaper_frame *frame = top(s);
+    uint64_t n_keys = d->has_value, own = writer_has_table(&s->writer, n) ? 2 * (n - 1) : 0;
+    uint64_t below = 0;
+    for (size_t i = 0; i < n; i++) {
+        own += node_weight(&nodes[i]);
+        below += nodes[i].weight;
+        n_keys += nodes[i].n_keys;
+        d->is_top |= nodes[i].is_top;
+    }
+    d->is_top |= own + below > CLUSTER_WHOLE_BYTES;
+    int r = d->is_top ? write_pages(s, nodes, n, frame->waiting) : 0;
+    if (r == 0)
+        r = cluster_push_block(&s->cluster, nodes, n,
+                               slice_of(s->sets + frame->sets_len, s->sets_len - frame->sets_len),
+                               (uint32_t)frame->sets_len);
+    below = 0;
+    for (size_t i = 0; i < n; i++)
+        below += nodes[i].weight;
+    d->pending = (uint32_t)(s->cluster.len - frame->waiting);
+    d->weight = (uint32_t)(own + below);
+    d->n_keys = n_keys < UINT32_MAX ? (uint32_t)n_keys : UINT32_MAX;
+    return r;
+}
+
+/* The branch on top is complete: its run is written, or waits, and it is taken off. */
 static int close_branch(struct shaper *s, struct description *ret)
 {
     const struct shaper_frame *frame = top(s);
-    const struct description *nodes = s->nodes + frame->first_node;
+    struct description *nodes = s->nodes + frame->first_node;
     size_t n = s->n_nodes - frame->first_node;
     struct description d = {
         .value = frame->value,
         .has_value = frame->has_value,
         .n_children = (uint16_t)n,
     };
-    int r = n > 0 ? put_run(s, nodes, n, &d.child) : 0;
+    int r = 0;
+    if (n > 0)
+        r = s->is_plain ? writer_put_run(&s->writer, nodes, n, s->sets, &d.child)
+                        : close_later(s, nodes, n, &d);
     if (r != 0)
         return r;
     s->sets_len = frame->sets_len;
@@ -191,28 +211,59 @@ static int close_branch(struct shaper *s, struct description *ret)
     return 0;
 }
 
+/* d with the line data before it becomes a line node, and is written itself if it has children. */
+static int write_line(struct shaper *s, struct description *d, struct slice tail)
+{
+    struct description line = {.is_top = d->is_top, .n_keys = d->n_keys};
+    int r = writer_put_line(&s->writer, tail, &line.line);
+    if (r == 0 && d->n_children > 0) {
+        r = writer_put_node(&s->writer, d, s->sets, &line.child);
+        s->sets_len = d->set;
+    } else {
+        line.has_value = d->has_value;
+        line.value = d->value;
+    }
+    *d = line;
+    return r;
+}
+
+/* The same, for later. */
+static int keep_line(struct shaper *s, struct description *d, struct slice tail)
+{
+    size_t before = s->cluster.len;
+    if (d->n_children == 0) {
+        d->set = (uint32_t)s->sets_len;
+        d->tail_len = (uint32_t)tail.len;
+        return push_tail(s, tail);
+    }
+    int r = cluster_push_tail(&s->cluster, d, s->sets + d->set, tail);
+    s->sets_len = d->set;
+    *d = (struct description){
+        .is_top = d->is_top,
+        .pending = d->pending + (uint32_t)(s->cluster.len - before),
+        .weight = d->weight + node_weight(d) + (uint32_t)tail.len + 1,
+        .n_keys = d->n_keys,
+    };
+    return r;
+}
+
 /* d, at that depth on the way to the last key, becomes a child of the branch on top. */
 static int hang_in(struct shaper *s, struct description d, size_t depth)
 {
     const struct shaper_frame *frame = top(s);
-    struct slice rest = slice_of(s->key + frame->depth + 1, depth - frame->depth - 1);
+    struct slice tail = slice_of(s->key + frame->depth + 1, depth - frame->depth - 1);
     int r = grow((void **)&s->nodes, s->n_nodes, &s->nodes_room, sizeof *s->nodes, 256);
-    if (r == 0 && rest.len > 0) {
-        struct description line = {0};
-        bool is_new;
-        if ((r = put_string(s, DEDUP_LINE_DATA, rest, &line.line, &is_new)) != 0)
-            return r;
-        s->n_lines += is_new;
-        s->line_bytes += is_new ? rest.len : 0;
-        if (d.n_children > 0) {
-            r = put_node(s, &d, &line.child);
-            s->sets_len = d.set;
-        } else {
-            line.has_value = d.has_value;
-            line.value = d.value;
-        }
-        d = line;
+    /* What would fill pages by itself does not wait, so that what waits stays small. */
+    bool is_long = tail.len > CLUSTER_BYTES;
+    bool is_much = d.weight > TOP_BYTES_MAX || s->cluster.len > WAITING_BYTES_MAX;
+    if (r == 0 && d.pending > 0 && (is_long || is_much)) {
+        size_t begin = s->cluster.len - d.pending;
+        r = write_waiting(s, &d, begin);
+        s->cluster.len = begin;
     }
+    bool is_written = s->is_plain || is_long || (d.n_children > 0 && d.pending == 0);
+    if (r == 0 && tail.len > 0)
+        r = is_written ? write_line(s, &d, tail) : keep_line(s, &d, tail);
     if (r != 0)
         return r;
     d.byte = s->key[frame->depth];
@@ -223,7 +274,7 @@ static int hang_in(struct shaper *s, struct description d, size_t depth)
 /* Closes everything below the first `common` bytes of the last key, and opens a branch there. */
 static int close_below(struct shaper *s, size_t common)
 {
-    struct description d = {.has_value = true, .value = s->leaf_value};
+    struct description d = {.has_value = true, .value = s->leaf_value, .n_keys = 1};
     size_t depth = s->key_len;
     int r = 0;
     if (!s->has_leaf)
@@ -243,10 +294,12 @@ static int close_below(struct shaper *s, size_t common)
         depth = parent;
     }
     if (r == 0 && top(s)->depth < common) {
-        /* The set of a branch that comes to hang in a new one stays where it is: above it. */
+        /* What belongs to a branch that comes to hang in a new one stays where it is: above it. */
         r = push_frame(s, common);
-        if (r == 0 && d.n_children > 0)
+        if (r == 0 && d.n_children > 0) {
             top(s)->sets_len = d.set;
+            top(s)->waiting -= d.pending;
+        }
     }
     return r == 0 ? hang_in(s, d, depth) : r;
 }
@@ -320,17 +373,6 @@ void shaper_replace(struct shaper *s, uint64_t value)
         top(s)->value = value;
 }
 
-int shaper_put_bytes(struct shaper *s, struct slice bytes, uint64_t *ret_offset)
-{
-    bool is_new;
-    int r = put_string(s, DEDUP_BYTE_VALUE, bytes, ret_offset, &is_new);
-    if (r == 0 && is_new) {
-        s->n_byte_values++;
-        s->byte_value_bytes += bytes.len;
-    }
-    return r;
-}
-
 int shaper_finish(struct shaper *s, uint64_t *ret_root)
 {
     struct description root;
@@ -339,12 +381,18 @@ int shaper_finish(struct shaper *s, uint64_t *ret_root)
         return r;
     assert(s->n_frames == 1);
     r = close_branch(s, &root);
-    return r == 0 ? put_node(s, &root, ret_root) : r;
+    if (r == 0 && root.pending > 0)
+        r = write_waiting(s, &root, 0);
+    return r == 0 ? writer_put_node(&s->writer, &root, s->sets, ret_root) : r;
 }
 
 int shaper_init(struct shaper *s, struct output *output, struct dedup *dedup, unsigned table_min)
 {
-    *s = (struct shaper){.output = output, .dedup = dedup, .table_min = table_min};
+    *s = (struct shaper){
+        .writer = {.output = output, .dedup = dedup, .table_min = table_min},
+        .is_plain = table_min == 0,
+    };
+    cluster_init(&s->cluster, &s->writer);
     /* An empty tree has stacks, too: nothing is added to NULL. */
     int r = grow((void **)&s->sets, 0, &s->sets_room, 1, 4096);
     if (r == 0)
@@ -358,5 +406,6 @@ void shaper_deinit(struct shaper *s)
     free(s->frames);
     free(s->nodes);
     free(s->sets);
+    cluster_deinit(&s->cluster);
     *s = (struct shaper){0};
 }

@@ -114,7 +114,7 @@ static void a_file_that_grows_too_large_is_refused(void **state)
     uint64_t offset;
     begin(&f);
     f.output.start = DEDUP_MAX_OFFSET;
-    assert_int_equal(shaper_put_bytes(&f.shaper, slice_of("a", 1), &offset), -EFBIG);
+    assert_int_equal(writer_put_bytes(&f.shaper.writer, slice_of("a", 1), &offset), -EFBIG);
     f.output.start = 0;
     bytes_free(&(struct bytes){.p = end(&f).p});
 }

@@ -1,0 +1,123 @@
+/*
+ * writer: see writer.h.
+ */
+#include "tree/writer.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#define MAX_CHILDREN     256
+#define RUN_BYTES_MAX    (MAX_CHILDREN * (DESCRIPTION_ROOM + 2))
+#define NUMBER_BYTES_MAX 9
+
+/* Line data: so long, and so far back, as to be written again. */
+#define NEAR_LINE_BYTES_MAX 256
+#define NEAR_BYTES          2048
+
+static_assert(RUN_BYTES_MAX <= OUTPUT_RESERVE_MAX, "a run with its table fits into the buffer");
+
+/*
+ * How far back line data may stand to be used again. In the plain layout: anywhere. Else a lookup
+ * would pay for every line on its way with a page of its own, so short line data that is further
+ * away than half a page is written again (in a tree of file names that halves the pages of a
+ * lookup), as long as that and the tables add no more than an eighth of the file.
+ */
+static uint64_t line_reach(const struct writer *w, struct slice bytes)
+{
+    if (w->table_min == 0 || bytes.len > NEAR_LINE_BYTES_MAX)
+        return UINT64_MAX;
+    uint64_t added = w->far_bytes + w->table_bytes + bytes.len;
+    return added <= output_at(w->output) / 8 ? NEAR_BYTES : UINT64_MAX;
+}
+
+/* Section 3, each content once. */
+static int put_string(struct writer *w, enum dedup_kind kind, struct slice bytes,
+                      uint64_t *ret_offset, bool *ret_is_new)
+{
+    uint8_t number[NUMBER_BYTES_MAX];
+    uint64_t at = output_at(w->output);
+    uint64_t reach = kind == DEDUP_LINE_DATA ? line_reach(w, bytes) : UINT64_MAX;
+    int r = dedup_add(w->dedup, kind, bytes, at, reach, ret_offset);
+    *ret_is_new = r > 0;
+    if (r <= 0)
+        return r;
+    if (at > DEDUP_MAX_OFFSET)
+        return -EFBIG;
+    size_t number_len = (size_t)(number_put(number, bytes.len) - number);
+    if (r == DEDUP_FAR)
+        w->far_bytes += number_len + bytes.len;
+    else if (w->dedup->is_full)
+        w->repeated_bytes_max += number_len + bytes.len;
+    *ret_offset = at;
+    r = output_append(w->output, number, number_len);
+    return r == 0 ? output_append(w->output, bytes.p, bytes.len) : r;
+}
+
+int writer_put_line(struct writer *w, struct slice bytes, uint64_t *ret_offset)
+{
+    bool is_new;
+    int r = put_string(w, DEDUP_LINE_DATA, bytes, ret_offset, &is_new);
+    if (r == 0 && is_new) {
+        w->n_lines++;
+        w->line_bytes += bytes.len;
+    }
+    return r;
+}
+
+int writer_put_bytes(struct writer *w, struct slice bytes, uint64_t *ret_offset)
+{
+    bool is_new;
+    int r = put_string(w, DEDUP_BYTE_VALUE, bytes, ret_offset, &is_new);
+    if (r == 0 && is_new) {
+        w->n_byte_values++;
+        w->byte_value_bytes += bytes.len;
+    }
+    return r;
+}
+
+int writer_put_node(struct writer *w, const struct description *d, const uint8_t *sets,
+                    uint64_t *ret_offset)
+{
+    int r = output_reserve(w->output, DESCRIPTION_ROOM);
+    if (r != 0)
+        return r;
+    uint64_t at = output_at(w->output);
+    uint8_t *p = output_end(w->output);
+    output_commit(w->output, (size_t)(description_put(d, sets + d->set, p, at) - p));
+    *ret_offset = at;
+    return 0;
+}
+
+/* Section 11: entry number r, 2 r bytes before the run, is how far the child is from its start. */
+static void put_table(uint8_t *run, const uint16_t *distances, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        run[-2 * (ptrdiff_t)i] = (uint8_t)distances[i];
+        run[-2 * (ptrdiff_t)i + 1] = (uint8_t)(distances[i] >> 8);
+    }
+}
+
+int writer_put_run(struct writer *w, const struct description *nodes, size_t n, const uint8_t *sets,
+                   uint64_t *ret_first)
+{
+    uint16_t distances[MAX_CHILDREN];
+    int r = output_reserve(w->output, n * (DESCRIPTION_ROOM + 2));
+    if (r != 0)
+        return r;
+    bool has_table = writer_has_table(w, n);
+    size_t table_bytes = has_table ? 2 * (n - 1) : 0;
+    uint64_t first = output_at(w->output) + table_bytes;
+    uint8_t *run = output_end(w->output) + table_bytes, *p = run;
+    for (size_t i = 0; i < n; i++) {
+        distances[i] = (uint16_t)(p - run);
+        p = description_put(&nodes[i], sets + nodes[i].set, p, first + (uint64_t)(p - run));
+    }
+    if (has_table) {
+        put_table(run, distances, n);
+        w->n_tables++;
+        w->table_bytes += table_bytes;
+    }
+    output_commit(w->output, table_bytes + (size_t)(p - run));
+    *ret_first = first;
+    return 0;
+}
