@@ -425,7 +425,8 @@ def test_every_flipped_byte_is_found(tmp_path):
 def test_json_tells_of_a_file_that_was_refused(tmp_path):
     missing, other = tmp_path / "missing.act", tmp_path / "other.act"
     other.write_bytes(b"PK\x03\x04" + bytes(100))
-    for path, status, why in ((missing, 3, "No such file or directory"), (other, 1, "not an ACT ")):
+    for path, status, why in ((missing, 3, "No such file or directory"),
+                              (other, 1, "not an ACT file")):
         result = actctl.run("verify", "--json", path, status=status)
         found = json.loads(result.stdout)
         assert found.keys() == {"file", "error"} and found["file"] == str(path)
