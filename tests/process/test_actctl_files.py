@@ -450,7 +450,8 @@ def test_a_check_that_came_to_no_end_names_the_directory(command, large, tmp_pat
     told = actctl.error(command, "--memory=8M", large, status=3, env=env)
     what = "checked" if command == "verify" else "read"
     assert told == (f"{large}: not {what} to the end: no temporary file in {env['TMPDIR']}: No "
-                    "such file or directory: set TMPDIR to another directory, or allow more --memory")
+                    "such file or directory: set TMPDIR to another directory, or allow more "
+                    "--memory")
     actctl.output(command, large, env=env)
 
 
