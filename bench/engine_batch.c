@@ -14,7 +14,7 @@ struct batch {
     struct act_key *keys; /* as a caller has them: an array of their own */
 };
 
-bool engine_batch_open(struct engine_row *row, const char *path, const struct engine_keys *keys)
+void engine_batch_open(struct engine_row *row, const char *path, const struct engine_keys *keys)
 {
     struct act_error error;
     struct batch *batch = calloc(1, sizeof *batch);
@@ -27,7 +27,6 @@ bool engine_batch_open(struct engine_row *row, const char *path, const struct en
     for (size_t i = 0; i < keys->n; i++)
         batch->keys[i] = (struct act_key){.p = keys->at[i].p, .len = keys->at[i].len};
     row->reader = batch;
-    return true;
 }
 
 void engine_batch_run(struct engine_row *row, const struct engine_keys *keys, size_t from,
@@ -37,8 +36,7 @@ void engine_batch_run(struct engine_row *row, const struct engine_keys *keys, si
     struct act_result results[BATCH_KEYS];
     for (size_t at = from; at < to; at += BATCH_KEYS) {
         size_t n = to - at < BATCH_KEYS ? to - at : BATCH_KEYS;
-        if (act_get_batch(batch->tree, batch->keys + at, n, results) != 0)
-            engine_wrong(row, at);
+        act_get_batch(batch->tree, batch->keys + at, n, results);
         for (size_t i = 0; i < n; i++)
             if (results[i].outcome != 0 || results[i].value != keys->values[at + i])
                 engine_wrong(row, at + i);

@@ -28,7 +28,7 @@ static void *allocate(size_t size)
     return p;
 }
 
-static bool open_textbook(struct engine_row *row, const char *path, const struct engine_keys *keys)
+static void open_textbook(struct engine_row *row, const char *path, const struct engine_keys *keys)
 {
     (void)keys;
     struct stat st;
@@ -39,7 +39,6 @@ static bool open_textbook(struct engine_row *row, const char *path, const struct
     row->reader = allocate(sizeof(struct textbook));
     if (bytes == MAP_FAILED || !textbook_init(row->reader, bytes, (size_t)st.st_size))
         errx(1, "%s: cannot be mapped, or is not an ACT file", path);
-    return true;
 }
 
 static void run_textbook(struct engine_row *row, const struct engine_keys *keys, size_t from,
@@ -53,7 +52,7 @@ static void run_textbook(struct engine_row *row, const struct engine_keys *keys,
     }
 }
 
-static bool open_act(struct engine_row *row, const char *path, const struct engine_keys *keys)
+static void open_act(struct engine_row *row, const char *path, const struct engine_keys *keys)
 {
     (void)keys;
     struct act *tree;
@@ -63,7 +62,6 @@ static bool open_act(struct engine_row *row, const char *path, const struct engi
     if (row->cache_bytes > 0 && act_cache_tables(tree, row->cache_bytes) != 0)
         errx(1, "no memory for a cache");
     row->reader = tree;
-    return true;
 }
 
 static void run_act(struct engine_row *row, const struct engine_keys *keys, size_t from, size_t to)
@@ -83,7 +81,7 @@ struct lmdb {
     MDB_dbi dbi;
 };
 
-static bool open_lmdb(struct engine_row *row, const char *path, const struct engine_keys *keys)
+static void open_lmdb(struct engine_row *row, const char *path, const struct engine_keys *keys)
 {
     (void)keys;
     struct lmdb *lmdb = allocate(sizeof *lmdb);
@@ -93,7 +91,6 @@ static bool open_lmdb(struct engine_row *row, const char *path, const struct eng
         mdb_dbi_open(lmdb->txn, NULL, 0, &lmdb->dbi) != 0)
         errx(1, "%s: not an LMDB database", path);
     row->reader = lmdb;
-    return true;
 }
 
 static void run_lmdb(struct engine_row *row, const struct engine_keys *keys, size_t from, size_t to)
@@ -111,14 +108,13 @@ static void run_lmdb(struct engine_row *row, const struct engine_keys *keys, siz
     }
 }
 
-static bool open_cdb(struct engine_row *row, const char *path, const struct engine_keys *keys)
+static void open_cdb(struct engine_row *row, const char *path, const struct engine_keys *keys)
 {
     (void)keys;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     row->reader = allocate(sizeof(struct cdb));
     if (fd < 0 || cdb_init(row->reader, fd) != 0)
         err(1, "%s", path);
-    return true;
 }
 
 static void run_cdb(struct engine_row *row, const struct engine_keys *keys, size_t from, size_t to)

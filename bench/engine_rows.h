@@ -10,9 +10,8 @@
 
 struct engine_row {
     const char *name;
-    /* Opens the set's file with this suffix. False: there is no such reader yet. */
-    const char *suffix;
-    bool (*open)(struct engine_row *row, const char *path, const struct engine_keys *keys);
+    const char *suffix; /* of the set's file that open is given */
+    void (*open)(struct engine_row *row, const char *path, const struct engine_keys *keys);
     /* Looks up keys [from, to); a miss or a wrong value ends the program. */
     void (*run)(struct engine_row *row, const struct engine_keys *keys, size_t from, size_t to);
     size_t cache_bytes; /* of sibling tables; 0: none */
@@ -28,6 +27,6 @@ extern struct engine_row engine_rows[ENGINE_ROWS];
 void engine_wrong(const struct engine_row *row, size_t i) __attribute__((noreturn));
 
 /* engine_batch.c */
-bool engine_batch_open(struct engine_row *row, const char *path, const struct engine_keys *keys);
+void engine_batch_open(struct engine_row *row, const char *path, const struct engine_keys *keys);
 void engine_batch_run(struct engine_row *row, const struct engine_keys *keys, size_t from,
                       size_t to);

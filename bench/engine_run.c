@@ -45,7 +45,8 @@ static void open_rows(const char *set, const char *only, const struct engine_key
         if (only && strcmp(only, row->name) != 0)
             continue;
         snprintf(path, sizeof path, "%s%s", set, row->suffix);
-        row->is_open = row->open(row, path, keys);
+        row->open(row, path, keys);
+        row->is_open = true;
     }
 }
 
