@@ -156,12 +156,9 @@ static void the_lines_of_a_key_that_came_twice_are_told(void **state)
 {
     (void)state;
     static const struct line_case cases[] = {
-        {{"a", "b", "b"}, 3, 2},
-        {{"", "", "b"}, 2, 1},
-        {{"a", "a"}, 2, 1},
-        {{"c", "b", "a", "b"}, 4, 2},
-        {{"a", "b", "c", "a"}, 4, 1},
-        {{"b", "a", "x", "x", "x"}, 4, 3},
+        {{"a", "b", "b"}, 3, 2},      {{"", "", "b"}, 2, 1},
+        {{"a", "a"}, 2, 1},           {{"c", "b", "a", "b"}, 4, 2},
+        {{"a", "b", "c", "a"}, 4, 1}, {{"b", "a", "x", "x", "x"}, 4, 3},
     };
     for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
         struct act_builder *builder;
