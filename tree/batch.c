@@ -14,6 +14,10 @@
 /* More walks than memory can be asked for at a time gain nothing. */
 #define LANES 16
 
+/* What begins so close behind or before what was just read is most likely there already: the lane
+ * goes on without waiting for its next turn. */
+#define NEAR_BYTES 64
+
 /* What a lane does in its next turn. */
 enum turn {
     TURN_NODE,  /* decode the node at `at` */
@@ -31,15 +35,25 @@ struct lane {
     struct act_result *result;
 };
 
-/* Outcome of a turn: the walk goes on. Others are its end. */
-#define LANE_ON 100
+/* Outcomes of a turn: the walk goes on in its next turn, or at once. Others are its end. */
+#define LANE_ON     100
+#define LANE_ON_NOW 101
 
-static void go_to(const struct view *view, struct lane *lane, uint64_t at)
+static inline int wait_for(const struct view *view, uint64_t offset, uint64_t last)
+{
+    if (offset - last + NEAR_BYTES < 2 * NEAR_BYTES)
+        return LANE_ON_NOW;
+    node_prefetch(view->map, offset);
+    return LANE_ON;
+}
+
+/* last: what was read last. */
+static inline int go_to(const struct view *view, struct lane *lane, uint64_t at, uint64_t last)
 {
     lane->at = at;
     lane->limit = lane->node.offset;
     lane->turn = TURN_NODE;
-    node_prefetch(view->map, at);
+    return wait_for(view, at, last);
 }
 
 static int end_with(struct lane *lane, bool has_value)
@@ -60,15 +74,11 @@ static inline int turn_branch(struct view *view, struct lane *lane)
         return ACT_MISS;
     lane->rest = slice_of(lane->rest.p + 1, lane->rest.len - 1);
     if (lane->rank > 0 && child_has_table(view->map, branch)) {
-        node_prefetch(view->map, branch->child - 2 * lane->rank);
         lane->turn = TURN_TABLE;
-        return LANE_ON;
+        return wait_for(view, branch->child - 2 * lane->rank, branch->offset);
     }
     int r = lane->rank > 0 ? child_find(view, branch, lane->rank, &at) : 0;
-    if (r != 0)
-        return r;
-    go_to(view, lane, at);
-    return LANE_ON;
+    return r == 0 ? go_to(view, lane, at, branch->offset) : r;
 }
 
 static inline int turn_node(struct view *view, struct lane *lane)
@@ -78,20 +88,16 @@ static inline int turn_node(struct view *view, struct lane *lane)
         return r;
     if (!lane->node.is_line)
         return turn_branch(view, lane);
-    node_prefetch(view->map, lane->node.line_at);
     node_prefetch(view->map, lane->node.child);
     lane->turn = TURN_LINE;
-    return LANE_ON;
+    return wait_for(view, lane->node.line_at, lane->node.offset);
 }
 
 static inline int turn_table(struct view *view, struct lane *lane)
 {
     uint64_t at;
     int r = child_look_up(view, &lane->node, lane->rank, &at);
-    if (r != 0)
-        return r;
-    go_to(view, lane, at);
-    return LANE_ON;
+    return r == 0 ? go_to(view, lane, at, lane->node.child - 2 * lane->rank) : r;
 }
 
 static inline int turn_line(struct view *view, struct lane *lane)
@@ -103,8 +109,7 @@ static inline int turn_line(struct view *view, struct lane *lane)
     switch (match_line(&lane->node, lane->rest)) {
     case MATCH_ON:
         lane->rest = slice_of(lane->rest.p + len, lane->rest.len - len);
-        go_to(view, lane, lane->node.child);
-        return LANE_ON;
+        return go_to(view, lane, lane->node.child, lane->node.line_at);
     case MATCH_END:
         return end_with(lane, lane->node.has_value);
     default:
@@ -147,7 +152,10 @@ void act_get_batch(const struct act *tree, const struct act_key *keys, size_t n,
     }
     for (size_t i = 0; n_lanes > 0; i = i + 1 < n_lanes ? i + 1 : 0) {
         struct lane *lane = &lanes[i];
-        int r = take_turn(&view, lane);
+        int r;
+        do
+            r = take_turn(&view, lane);
+        while (r == LANE_ON_NOW);
         if (r == LANE_ON)
             continue;
         lane->result->outcome = r;
