@@ -6,7 +6,8 @@ build_packages="gcc libc6-dev meson ninja-build pkg-config libuv1-dev libmsgpack
     libinih-dev libmicrohttpd-dev libjson-c-dev libxxhash-dev"
 # And what the tests need more.
 test_packages="libcmocka-dev python3 python3-pytest python3-hypothesis python3-msgpack
-    python3-pynvim clang-format groff-base man-db procps util-linux curl"
+    python3-pynvim clang-format groff-base man-db procps util-linux curl
+    liblmdb-dev libcdb-dev"
 # The demonstration shows the admin endpoint with it.
 demo_packages="curl"
 
