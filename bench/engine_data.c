@@ -5,6 +5,7 @@
  *     engine_data random8 N       N random keys of 8 bytes (random16: of 16), the same in every
  * run; the value is the key's number in the sequence engine_data lines N         the lines of
  * standard input, at most N different ones; the value is the line's number in sorted order
+ *     engine_data contents N      the same of lines with a path, blanks, and a last word
  *     engine_data hex N           lines of hex key, tab, value
  *     engine_data export FILE     a key file as such lines
  *     engine_data sample FILE     SAMPLE_KEYS keys of a key file, the first that are looked up
@@ -90,18 +91,29 @@ static void add_hex(struct list *list, char *line)
         list_add(list, key, len, strtoull(tab + 1, NULL, 10));
 }
 
-static void read_lines(struct list *list, bool is_hex)
+/* The length of the line without its last word and the blanks before it. */
+static size_t path_len(const char *line, size_t len)
 {
+    while (len > 0 && line[len - 1] != ' ' && line[len - 1] != '\t')
+        len--;
+    while (len > 0 && (line[len - 1] == ' ' || line[len - 1] == '\t'))
+        len--;
+    return len;
+}
+
+static void read_lines(struct list *list, const char *kind)
+{
+    bool is_contents = strcmp(kind, "contents") == 0;
     char *line = NULL;
     size_t room = 0;
     ssize_t len;
     while ((len = getline(&line, &room, stdin)) > 0) {
         if (line[len - 1] == '\n')
             line[--len] = 0;
-        if (is_hex)
+        if (strcmp(kind, "hex") == 0)
             add_hex(list, line);
         else
-            list_add(list, line, (size_t)len, 0);
+            list_add(list, line, is_contents ? path_len(line, (size_t)len) : (size_t)len, 0);
     }
     free(line);
 }
@@ -175,7 +187,8 @@ int main(int argc, char **argv)
 {
     struct list list = {0};
     if (argc != 3)
-        errx(2, "usage: %s decimals|random8|random16|lines|hex N, or export|sample FILE", argv[0]);
+        errx(2, "usage: %s decimals|random8|random16|lines|contents|hex N, or export|sample FILE",
+             argv[0]);
     const char *kind = argv[1];
     size_t n = strtoull(argv[2], NULL, 10);
     if (strcmp(kind, "export") == 0)
@@ -187,11 +200,11 @@ int main(int argc, char **argv)
     else if (strncmp(kind, "random", 6) == 0)
         make_random(&list, n, strcmp(kind, "random8") == 0 ? 1 : 2);
     else
-        read_lines(&list, strcmp(kind, "hex") == 0);
+        read_lines(&list, kind);
     if (list.n > 0) {
         list_sort(&list);
         list_thin(&list, n);
-        list_write(&list, strcmp(kind, "lines") == 0);
+        list_write(&list, strcmp(kind, "lines") == 0 || strcmp(kind, "contents") == 0);
     }
     for (size_t i = 0; i < list.n; i++)
         free(list.at[i].key);
