@@ -125,8 +125,9 @@ static void list_sort(struct list *list)
     qsort(list->at, list->n, sizeof *list->at, compare);
     for (size_t i = 0; i < list->n; i++) {
         if (n > 0 && compare(&list->at[n - 1], &list->at[i]) == 0)
-            continue;
-        list->at[n++] = list->at[i];
+            free(list->at[i].key);
+        else
+            list->at[n++] = list->at[i];
     }
     list->n = n;
 }
@@ -134,11 +135,16 @@ static void list_sort(struct list *list)
 /* Every so manieth, so that max of them are from everywhere. */
 static void list_thin(struct list *list, size_t max)
 {
+    size_t n = 0;
     if (list->n <= max)
         return;
-    for (size_t i = 0; i < max; i++)
-        list->at[i] = list->at[i * list->n / max];
-    list->n = max;
+    for (size_t i = 0; i < list->n; i++) {
+        if (n < max && i == n * list->n / max)
+            list->at[n++] = list->at[i];
+        else
+            free(list->at[i].key);
+    }
+    list->n = n;
 }
 
 static void write_record(const uint8_t *key, uint32_t len, uint64_t value)
