@@ -150,7 +150,8 @@ static int write_pages(struct shaper *s, struct description *nodes, size_t n, si
             return r;
     }
     for (size_t i = 0; i < n; i++) {
-        memmove(s->cluster.p + end, s->cluster.p + at[i], nodes[i].pending);
+        if (nodes[i].pending > 0)
+            memmove(s->cluster.p + end, s->cluster.p + at[i], nodes[i].pending);
         end += nodes[i].pending;
     }
     s->cluster.len = end;
