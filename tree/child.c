@@ -58,8 +58,9 @@ static inline int sibling_skip(struct view *view, uint64_t at, uint64_t limit, u
     return 0;
 }
 
-/* From the first of a run of siblings to number `rank`. */
-static int run_skip(struct view *view, uint64_t first, uint64_t limit, unsigned rank, uint64_t *ret)
+/* The same step by step, which tells what is wrong. */
+static int run_skip_slowly(struct view *view, uint64_t first, uint64_t limit, unsigned rank,
+                           uint64_t *ret)
 {
     uint64_t at = first;
     for (; rank > 0; rank--) {
@@ -68,6 +69,20 @@ static int run_skip(struct view *view, uint64_t first, uint64_t limit, unsigned 
             return r;
     }
     *ret = at;
+    return 0;
+}
+
+/* From the first of a run of siblings to number `rank`. Where the map has room for the longest
+ * nodes there are, it is enough to look at the end whether they all lay before limit. */
+static int run_skip(struct view *view, uint64_t first, uint64_t limit, unsigned rank, uint64_t *ret)
+{
+    uint64_t room = ((uint64_t)rank + 1) * NODE_WINDOW_BYTES;
+    const uint8_t *begin = map_at(view->map, first, room), *at = begin;
+    for (unsigned left = rank; left > 0 && at; left--)
+        at = node_skip(at);
+    if (!at || first > limit || (uint64_t)(at - begin) > limit - first)
+        return run_skip_slowly(view, first, limit, rank, ret);
+    *ret = first + (uint64_t)(at - begin);
     return 0;
 }
 

@@ -14,55 +14,41 @@
 struct position {
     struct node node;
     size_t line_used; /* line node: how many of its bytes the key has consumed */
-    bool has_value;
-    uint64_t value;
+    bool has_value;   /* of node->value */
 };
 
-/* The position in or at the end of the line node that the key ends at. */
-static void stand_on_line(const struct node *node, size_t rest_len, struct position *position)
-{
-    position->node = *node;
-    position->line_used = rest_len;
-    position->has_value = node->has_value && rest_len == node->line.len;
-    position->value = position->has_value ? node->value : 0;
-}
-
-static void stand_on_branch(const struct node *node, struct position *position)
-{
-    position->node = *node;
-    position->has_value = node->has_value;
-    position->value = node->value;
-}
-
+/* Decodes each node in the position's place: a copy of the last one would cost as much as a step.
+ */
 static int walk(struct view *view, uint64_t root, struct slice key, struct position *position)
 {
     uint64_t at = root, limit = view->map->size;
     struct slice rest = key;
-    struct node node;
+    struct node *node = &position->node;
     for (;;) {
-        int r = node_read(view, at, limit, &node);
+        int r = node_read(view, at, limit, node);
         if (r != 0)
             return r;
-        limit = node.offset; /* what is below stands wholly before this node */
-        if (node.is_line) {
-            enum match match = match_line(&node, rest);
+        limit = node->offset; /* what is below stands wholly before this node */
+        if (node->is_line) {
+            enum match match = match_line(node, rest);
             if (match == MATCH_NONE)
                 return ACT_MISS;
             if (match != MATCH_ON) {
-                stand_on_line(&node, rest.len, position);
+                position->line_used = rest.len;
+                position->has_value = match == MATCH_END && node->has_value;
                 return 0;
             }
-            rest = slice_of(rest.p + node.line.len, rest.len - node.line.len);
-            at = node.child;
+            rest = slice_of(rest.p + node->line.len, rest.len - node->line.len);
+            at = node->child;
             continue;
         }
         if (rest.len == 0) {
-            stand_on_branch(&node, position);
+            position->has_value = node->has_value;
             return 0;
         }
-        if (node.field == 0)
+        if (node->field == 0)
             return ACT_MISS;
-        if ((r = child_step(view, &node, rest.p[0], &at)) != 0)
+        if ((r = child_step(view, node, rest.p[0], &at)) != 0)
             return r;
         rest = slice_of(rest.p + 1, rest.len - 1);
     }
@@ -72,7 +58,6 @@ static int find(const struct act *tree, const void *key, size_t key_len,
                 struct position *ret_position, struct view *view, struct act_fault *ret_fault)
 {
     *view = (struct view){.map = &tree->map, .tables = tree->tables};
-    *ret_position = (struct position){0};
     assert(key || key_len == 0);
     int r = walk(view, tree->root, slice_of(key ? key : "", key_len), ret_position);
     if (r == ACT_CORRUPT && ret_fault)
@@ -91,7 +76,7 @@ int act_get(const struct act *tree, const void *key, size_t key_len, uint64_t *r
     if (!position.has_value)
         return ACT_MISS;
     if (ret_value)
-        *ret_value = position.value;
+        *ret_value = position.node.value;
     return 0;
 }
 
@@ -137,7 +122,9 @@ int act_node(const struct act *tree, const void *key, size_t key_len, struct act
     int r = find(tree, key, key_len, &position, &view, ret_fault);
     if (r != 0)
         return r;
-    struct act_node node = {.has_value = position.has_value, .value = position.value};
+    struct act_node node = {.has_value = position.has_value};
+    if (position.has_value)
+        node.value = position.node.value;
     r = position_children(&view, &position, &node);
     if (r == ACT_CORRUPT && ret_fault)
         *ret_fault = view.fault;
