@@ -28,6 +28,20 @@ void treetest_open(struct treetest *t, const char *tree, const char *contents)
     oracle_load(&t->oracle, test_data_path(contents));
 }
 
+void treetest_open_arena(struct treetest *t, const char *name, uint64_t root, const char *arena_hex)
+{
+    struct bytes arena = bytes_from_hex(arena_hex);
+    struct bytes file = {.p = malloc(16 + arena.len), .len = 16 + arena.len};
+    if (!file.p)
+        err(2, "malloc");
+    memcpy(file.p, "ACTree03\0\0\0\0\0\0\0\0", 16);
+    for (unsigned i = 0; i < 8; i++)
+        file.p[8 + i] = (uint8_t)(root >> (8 * i));
+    memcpy(file.p + 16, arena.p, arena.len);
+    bytes_free(&arena);
+    treetest_open_bytes(t, file, name);
+}
+
 void treetest_close(struct treetest *t)
 {
     act_close(t->tree);

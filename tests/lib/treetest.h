@@ -19,6 +19,9 @@ struct treetest {
 void treetest_open(struct treetest *t, const char *tree, const char *contents);
 /* file is taken over; the oracle stays to be filled by the caller. It must open. */
 void treetest_open_bytes(struct treetest *t, struct bytes file, const char *name);
+/* A file with that arena in hex (from offset 16) and root, and nothing behind it. */
+void treetest_open_arena(struct treetest *t, const char *name, uint64_t root,
+                         const char *arena_hex);
 void treetest_close(struct treetest *t);
 
 /* Calls visit for every tree in that folder of tests/data that has a .tsv. Returns how many. */

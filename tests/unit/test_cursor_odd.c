@@ -14,19 +14,6 @@
     "00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00" \
     "00 00 00 00 00 00 00 00 00 00 00"
 
-/* A file with that arena (from offset 16) and root. */
-static void open_arena(struct treetest *t, const char *name, uint64_t root, const char *arena_hex)
-{
-    struct bytes arena = bytes_from_hex(arena_hex);
-    struct bytes file = {.p = malloc(16 + arena.len), .len = 16 + arena.len};
-    memcpy(file.p, "ACTree03\0\0\0\0\0\0\0\0", 16);
-    for (unsigned i = 0; i < 8; i++)
-        file.p[8 + i] = (uint8_t)(root >> (8 * i));
-    memcpy(file.p + 16, arena.p, arena.len);
-    bytes_free(&arena);
-    treetest_open_bytes(t, file, name);
-}
-
 /* entries: "key=value " for each, values of one digit. */
 static void check_entries(struct treetest *t, const char *entries)
 {
@@ -101,7 +88,7 @@ static void shapes_that_nobody_writes_have_the_entries_that_get_finds(void **sta
     };
     for (size_t i = 0; i < N_ELEMENTS(shapes); i++) {
         struct treetest t;
-        open_arena(&t, shapes[i].name, shapes[i].root, shapes[i].arena);
+        treetest_open_arena(&t, shapes[i].name, shapes[i].root, shapes[i].arena);
         check_entries(&t, shapes[i].entries);
         treetest_close(&t);
     }
@@ -127,7 +114,7 @@ static void damage_ends_a_walk_where_it_is_met(void **state)
     struct act_node node;
     uint64_t value = 0, count = 7;
     /* A line with a value, whose child is broken. */
-    open_arena(&t, "a broken child", 20, "01 61 3f 01 c1 01 02 04" PAD);
+    treetest_open_arena(&t, "a broken child", 20, "01 61 3f 01 c1 01 02 04" PAD);
     assert_int_equal(act_cursor_new(t.tree, 0, &cursor), 0);
     assert_int_equal(act_cursor_first(cursor), 0);
     assert_key(cursor, "a");
@@ -155,7 +142,7 @@ static void damage_ends_a_walk_where_it_is_met(void **state)
     act_cursor_free(cursor);
     treetest_close(&t);
 
-    open_arena(&t, "a broken root", 16, "3f" PAD);
+    treetest_open_arena(&t, "a broken root", 16, "3f" PAD);
     assert_int_equal(act_cursor_new(t.tree, 0, &cursor), 0);
     assert_key(cursor, NULL);
     assert_int_equal(act_cursor_root(cursor), ACT_CORRUPT);
@@ -171,7 +158,8 @@ static void keys_are_as_long_as_allowed(void **state)
     struct treetest t;
     struct act_cursor *cursor;
     uint64_t count;
-    open_arena(&t, "three lines with values", 25, "01 61 c0 07 02 c1 08 03 05 c1 09 04 09" PAD);
+    treetest_open_arena(&t, "three lines with values", 25,
+                        "01 61 c0 07 02 c1 08 03 05 c1 09 04 09" PAD);
     assert_int_equal(act_cursor_new(t.tree, 2, &cursor), 0);
     assert_int_equal(act_cursor_first(cursor), 0);
     assert_int_equal(act_cursor_next(cursor), 0);

@@ -168,19 +168,6 @@ static void an_aborted_merge_leaves_the_old_contents(void **state)
     treetest_close(&t);
 }
 
-/* A file with that arena (from offset 16) and root, and nothing behind it. */
-static void open_arena(struct treetest *t, const char *name, uint64_t root, const char *arena_hex)
-{
-    struct bytes arena = bytes_from_hex(arena_hex);
-    struct bytes file = {.p = malloc(16 + arena.len), .len = 16 + arena.len};
-    memcpy(file.p, "ACTree03\0\0\0\0\0\0\0\0", 16);
-    for (unsigned i = 0; i < 8; i++)
-        file.p[8 + i] = (uint8_t)(root >> (8 * i));
-    memcpy(file.p + 16, arena.p, arena.len);
-    bytes_free(&arena);
-    treetest_open_bytes(t, file, name);
-}
-
 #define PAD " 00 00 00 00 00 00 00 00"
 #define NULL_MASK                                                    \
     "00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00" \
@@ -271,7 +258,7 @@ static void shapes_that_nobody_writes_are_answered_safely(void **state)
     };
     for (size_t i = 0; i < N_ELEMENTS(shapes); i++) {
         struct treetest t;
-        open_arena(&t, shapes[i].name, shapes[i].root, shapes[i].arena);
+        treetest_open_arena(&t, shapes[i].name, shapes[i].root, shapes[i].arena);
         check_tree(&t, shapes[i].expected);
         treetest_close(&t);
     }
@@ -286,7 +273,7 @@ static void every_child_field_above_32_is_corrupt(void **state)
             struct act_fault fault;
             char arena[256];
             snprintf(arena, sizeof arena, "40 01 %02x 02 02" NULL_MASK NULL_MASK, value | field);
-            open_arena(&t, "child field", 18, arena);
+            treetest_open_arena(&t, "child field", 18, arena);
             assert_int_equal(act_get(t.tree, "", 0, NULL, &fault), ACT_CORRUPT);
             assert_int_equal(fault.offset, 18);
             assert_string_equal(fault.reason, "a child field above 32");

@@ -79,89 +79,91 @@ static void texts_are_unescaped(void **state)
                   BYTES("\xc3\xbc\x7f\xe2\x82\xac"), 1);
 }
 
+static const char number[] = "the value is not a whole number from 0 to 18446744073709551615";
+
+static const struct {
+    const char *text, *reason;
+} bad_lines[] = {
+    {"", "not an object"},
+    {"[]", "not an object"},
+    {"\"key\"", "not an object"},
+    {"null", "not an object"},
+    {"{}", "\"key\" is missing"},
+    {"{\"key\":\"a\"}", "\"value\" is missing"},
+    {"{\"value\":1}", "\"key\" is missing"},
+    {"{\"key\":\"a\",\"value\":1", "a comma or the closing brace is missing"},
+    {"{\"key\":\"a\" \"value\":1}", "a comma or the closing brace is missing"},
+    {"{\"key\":\"a\",\"value\":1,}", "the name of a member is missing"},
+    {"{,}", "the name of a member is missing"},
+    {"{key:1}", "the name of a member is missing"},
+    {"{'key':1}", "the name of a member is missing"},
+    {"{\"key\" \"a\"}", "a colon is missing"},
+    {"{\"key\":\"a\",\"value\":1}{}", "something stands behind the object"},
+    {"{\"key\":\"a\",\"value\":1},", "something stands behind the object"},
+    {"{\"key\":\"a\",\"value\":1} x", "something stands behind the object"},
+    {"{\"key\":\"a\",\"value\":1,\"more\":1}", "a member that is neither"},
+    {"{\"Key\":\"a\",\"value\":1}", "a member that is neither"},
+    {"{\"key\\u0000\":\"a\",\"value\":1}", "a member that is neither"},
+    {"{\"key\":\"a\",\"value\":1,\"key\":\"a\"}", "\"key\" comes twice"},
+    {"{\"key\":\"a\",\"value\":1,\"value\":2}", "\"value\" comes twice"},
+    {"{\"key\":1,\"value\":1}", "the key is neither"},
+    {"{\"key\":null,\"value\":1}", "the key is neither"},
+    {"{\"key\":[\"a\"],\"value\":1}", "the key is neither"},
+    {"{\"key\":{},\"value\":1}", "the key is neither"},
+    {"{\"key\":{\"Hex\":\"00\"},\"value\":1}", "the key is neither"},
+    {"{\"key\":{\"hex\":00},\"value\":1}", "the key is neither"},
+    {"{\"key\":{\"hex\":\"00\",\"hex\":\"01\"},\"value\":1}", "the key is neither"},
+    {"{\"key\":{\"hex\":{\"hex\":\"00\"}},\"value\":1}", "the key is neither"},
+    {"{\"key\":{\"hex\":\"0\"},\"value\":1}", "not hex"},
+    {"{\"key\":{\"hex\":\"0g\"},\"value\":1}", "not hex"},
+    {"{\"key\":\"a\",\"value\":-1}", number},
+    {"{\"key\":\"a\",\"value\":-0}", number},
+    {"{\"key\":\"a\",\"value\":+1}", number},
+    {"{\"key\":\"a\",\"value\":01}", number},
+    {"{\"key\":\"a\",\"value\":00}", number},
+    {"{\"key\":\"a\",\"value\":1.0}", number},
+    {"{\"key\":\"a\",\"value\":1e2}", number},
+    {"{\"key\":\"a\",\"value\":1E2}", number},
+    {"{\"key\":\"a\",\"value\":18446744073709551616}", number},
+    {"{\"key\":\"a\",\"value\":99999999999999999999999}", number},
+    {"{\"key\":\"a\",\"value\":\"1\"}", number},
+    {"{\"key\":\"a\",\"value\":null}", number},
+    {"{\"key\":\"a\",\"value\":NaN}", number},
+    {"{\"key\":\"a\",\"value\":}", number},
+    {"{\"key\":\"a", "a text without its closing quote"},
+    {"{\"key\":\"a\\", "a text without its closing quote"},
+    {"{\"key\":\"a\\\"", "a text without its closing quote"},
+    {"{\"key\":\"\\x41\",\"value\":1}", "an escape that JSON does not know"},
+    {"{\"key\":\"\\0\",\"value\":1}", "an escape that JSON does not know"},
+    {"{\"key\":\"\\u12\",\"value\":1}", "\\u needs four hex digits"},
+    {"{\"key\":\"\\u", "\\u needs four hex digits"},
+    {"{\"key\":\"\\ud800\",\"value\":1}", "half a surrogate pair"},
+    {"{\"key\":\"\\udc00\",\"value\":1}", "half a surrogate pair"},
+    {"{\"key\":\"\\ud800\\ud800\",\"value\":1}", "half a surrogate pair"},
+    {"{\"key\":\"\\ud800\\n12345\",\"value\":1}", "half a surrogate pair"},
+    {"{\"key\":\"\\ud800\\u", "half a surrogate pair"},
+    {"{\"key\":\"\\ud800\\u12", "half a surrogate pair"},
+    {"{\"key\":\"\\ud800\\u12zz\",\"value\":1}", "\\u needs four hex digits"},
+    {"{\"key\":\"a\tb\",\"value\":1}", "a control character in a text must be escaped"},
+    {"{\"key\":\"\xff\",\"value\":1}", "not UTF-8"},
+    {"{\"key\":\"\xed\xa0\x80\",\"value\":1}", "not UTF-8"},
+    {"{\"key\":\"\xc0\x80\",\"value\":1}", "not UTF-8"},
+    {"{\"key\":\"\xc3\",\"value\":1}", "not UTF-8"},
+    {"{\"\xff\":1}", "not UTF-8"},
+};
+
 static void bad_lines_say_why(void **state)
 {
     (void)state;
-    static const char number[] = "the value is not a whole number from 0 to 18446744073709551615";
-    static const struct {
-        const char *text, *reason;
-    } cases[] = {
-        {"", "not an object"},
-        {"[]", "not an object"},
-        {"\"key\"", "not an object"},
-        {"null", "not an object"},
-        {"{}", "\"key\" is missing"},
-        {"{\"key\":\"a\"}", "\"value\" is missing"},
-        {"{\"value\":1}", "\"key\" is missing"},
-        {"{\"key\":\"a\",\"value\":1", "a comma or the closing brace is missing"},
-        {"{\"key\":\"a\" \"value\":1}", "a comma or the closing brace is missing"},
-        {"{\"key\":\"a\",\"value\":1,}", "the name of a member is missing"},
-        {"{,}", "the name of a member is missing"},
-        {"{key:1}", "the name of a member is missing"},
-        {"{'key':1}", "the name of a member is missing"},
-        {"{\"key\" \"a\"}", "a colon is missing"},
-        {"{\"key\":\"a\",\"value\":1}{}", "something stands behind the object"},
-        {"{\"key\":\"a\",\"value\":1},", "something stands behind the object"},
-        {"{\"key\":\"a\",\"value\":1} x", "something stands behind the object"},
-        {"{\"key\":\"a\",\"value\":1,\"more\":1}", "a member that is neither"},
-        {"{\"Key\":\"a\",\"value\":1}", "a member that is neither"},
-        {"{\"key\\u0000\":\"a\",\"value\":1}", "a member that is neither"},
-        {"{\"key\":\"a\",\"value\":1,\"key\":\"a\"}", "\"key\" comes twice"},
-        {"{\"key\":\"a\",\"value\":1,\"value\":2}", "\"value\" comes twice"},
-        {"{\"key\":1,\"value\":1}", "the key is neither"},
-        {"{\"key\":null,\"value\":1}", "the key is neither"},
-        {"{\"key\":[\"a\"],\"value\":1}", "the key is neither"},
-        {"{\"key\":{},\"value\":1}", "the key is neither"},
-        {"{\"key\":{\"Hex\":\"00\"},\"value\":1}", "the key is neither"},
-        {"{\"key\":{\"hex\":00},\"value\":1}", "the key is neither"},
-        {"{\"key\":{\"hex\":\"00\",\"hex\":\"01\"},\"value\":1}", "the key is neither"},
-        {"{\"key\":{\"hex\":{\"hex\":\"00\"}},\"value\":1}", "the key is neither"},
-        {"{\"key\":{\"hex\":\"0\"},\"value\":1}", "not hex"},
-        {"{\"key\":{\"hex\":\"0g\"},\"value\":1}", "not hex"},
-        {"{\"key\":\"a\",\"value\":-1}", number},
-        {"{\"key\":\"a\",\"value\":-0}", number},
-        {"{\"key\":\"a\",\"value\":+1}", number},
-        {"{\"key\":\"a\",\"value\":01}", number},
-        {"{\"key\":\"a\",\"value\":00}", number},
-        {"{\"key\":\"a\",\"value\":1.0}", number},
-        {"{\"key\":\"a\",\"value\":1e2}", number},
-        {"{\"key\":\"a\",\"value\":1E2}", number},
-        {"{\"key\":\"a\",\"value\":18446744073709551616}", number},
-        {"{\"key\":\"a\",\"value\":99999999999999999999999}", number},
-        {"{\"key\":\"a\",\"value\":\"1\"}", number},
-        {"{\"key\":\"a\",\"value\":null}", number},
-        {"{\"key\":\"a\",\"value\":NaN}", number},
-        {"{\"key\":\"a\",\"value\":}", number},
-        {"{\"key\":\"a", "a text without its closing quote"},
-        {"{\"key\":\"a\\", "a text without its closing quote"},
-        {"{\"key\":\"a\\\"", "a text without its closing quote"},
-        {"{\"key\":\"\\x41\",\"value\":1}", "an escape that JSON does not know"},
-        {"{\"key\":\"\\0\",\"value\":1}", "an escape that JSON does not know"},
-        {"{\"key\":\"\\u12\",\"value\":1}", "\\u needs four hex digits"},
-        {"{\"key\":\"\\u", "\\u needs four hex digits"},
-        {"{\"key\":\"\\ud800\",\"value\":1}", "half a surrogate pair"},
-        {"{\"key\":\"\\udc00\",\"value\":1}", "half a surrogate pair"},
-        {"{\"key\":\"\\ud800\\ud800\",\"value\":1}", "half a surrogate pair"},
-        {"{\"key\":\"\\ud800\\n12345\",\"value\":1}", "half a surrogate pair"},
-        {"{\"key\":\"\\ud800\\u", "half a surrogate pair"},
-        {"{\"key\":\"\\ud800\\u12", "half a surrogate pair"},
-        {"{\"key\":\"\\ud800\\u12zz\",\"value\":1}", "\\u needs four hex digits"},
-        {"{\"key\":\"a\tb\",\"value\":1}", "a control character in a text must be escaped"},
-        {"{\"key\":\"\xff\",\"value\":1}", "not UTF-8"},
-        {"{\"key\":\"\xed\xa0\x80\",\"value\":1}", "not UTF-8"},
-        {"{\"key\":\"\xc0\x80\",\"value\":1}", "not UTF-8"},
-        {"{\"key\":\"\xc3\",\"value\":1}", "not UTF-8"},
-        {"{\"\xff\":1}", "not UTF-8"},
-    };
     struct records_options options = {.format = RECORDS_JSONL};
-    for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+    for (size_t i = 0; i < N_ELEMENTS(bad_lines); i++) {
         struct record record;
         struct records_fault fault;
         uint8_t *copy;
-        struct slice text = slice_of_str(cases[i].text);
+        struct slice text = slice_of_str(bad_lines[i].text);
         assert_int_equal(parse(text, &options, &copy, &record, &fault), RECORDS_BAD);
-        if (strncmp(fault.reason, cases[i].reason, strlen(cases[i].reason)) != 0)
-            fail_msg("%s: %s", cases[i].text, fault.reason);
+        if (strncmp(fault.reason, bad_lines[i].reason, strlen(bad_lines[i].reason)) != 0)
+            fail_msg("%s: %s", bad_lines[i].text, fault.reason);
         free(copy);
     }
 }

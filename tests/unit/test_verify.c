@@ -190,19 +190,6 @@ static void crafted_files_get_their_verdicts(void **state)
     }
 }
 
-/* A file with that arena (from offset 16) and root, and nothing behind it. */
-static void open_arena(struct treetest *t, const char *name, uint64_t root, const char *arena_hex)
-{
-    struct bytes arena = bytes_from_hex(arena_hex);
-    struct bytes file = {.p = malloc(16 + arena.len), .len = 16 + arena.len};
-    memcpy(file.p, "ACTree03\0\0\0\0\0\0\0\0", 16);
-    for (unsigned i = 0; i < 8; i++)
-        file.p[8 + i] = (uint8_t)(root >> (8 * i));
-    memcpy(file.p + 16, arena.p, arena.len);
-    bytes_free(&arena);
-    treetest_open_bytes(t, file, name);
-}
-
 #define PAD " 00 00 00 00 00 00 00 00"
 #define FF8 " ff ff ff ff ff ff ff ff"
 #define MASK_31                                                      \
@@ -216,162 +203,145 @@ static void open_arena(struct treetest *t, const char *name, uint64_t root, cons
     "4001 4001 4001 4001 4001 4001 4001 4001 4001 4001 4001 4001 4001"
 
 /* Each breaks one line of section 8. */
+static const struct {
+    const char *name;
+    uint64_t root;
+    const char *arena;
+    struct wanted wanted[WANTED_MAX];
+} broken_rules[] = {
+    /* 8.2 */
+    {"a line that refers to itself", 16, "c0 05 00" PAD, {FAULT(16, ITSELF, "")}},
+    {"a line below 16", 16, "c0 05 01" PAD, {FAULT(16, LEAVES, "")}},
+    {"a line at 2^64-1 below", 16, "c0 05 ff" FF8 PAD, {FAULT(16, LEAVES, "")}},
+    {"a child that is the node", 18, "40 01 02 00 61 62" PAD, {FAULT(18, ITSELF, "")}},
+    {"a child below 16", 18, "40 01 02 03 61 62" PAD, {FAULT(18, LEAVES, "")}},
+    {"a child at 2^64-16 below",
+     16,
+     "01 ff f0 ff ff ff ff ff ff ff 61" PAD,
+     {FAULT(16, LEAVES, "")}},
+    /* 8.3 */
+    {"a run that ends behind its parent", 18, "40 01 02 02 61 62" PAD, {FAULT(18, FEWER, "b")}},
+    {"a run that ends inside its parent", 18, "40 f8 01 02 61" PAD, {FAULT(16, NODE_RUNS, "a")}},
+    /* 8.4 */
+    {"seven bytes behind the root",
+     18,
+     "40 01 01 02 61 00 00 00 00 00 00 00",
+     {FAULT(21, NO_ROOM, NOWHERE)}},
+    {"no byte behind the root", 23, "06 61 61 61 61 61 61 c0 05 07", {FAULT(26, NO_ROOM, NOWHERE)}},
+    {"a value that leaves the file", 18, "40 01 41 ff 00 00 00 00 00", {FAULT(18, NODE_RUNS, "")}},
+    /* 8.5 */
+    {"a mask of 31", 78, LEAVES_31 "20 3e" MASK_31 PAD, {FAULT(78, SMALL_MASK, "")}},
+    {"a child byte twice", 20, "40 01 40 02 02 04 61 61" PAD, {FAULT(20, ASCEND, "")}},
+    {"the ninth child byte before the eighth",
+     34,
+     "4001 4001 4001 4001 4001 4001 4001 4001 4001 09 12 61 62 63 64 65 66 67 69 68" PAD,
+     {FAULT(34, ASCEND, "")}},
+    {"the tenth child byte as the ninth",
+     36,
+     "4001 4001 4001 4001 4001 4001 4001 4001 4001 4001 0a 14 61 62 63 64 65 66 67 68 f9 "
+     "f9" PAD,
+     {FAULT(36, ASCEND, "")}},
+    {"a long value below a mask",
+     81,
+     LEAVES_31 "40f805 20 41" MASK_32 PAD,
+     {FAULT(78, LONGER, " ")}},
+    /* 8.6 */
+    {"line data of length 0", 17, "00 c0 05 01" PAD, {FAULT(16, LENGTH_0, "")}},
+    {"line data of one byte too much", 19, "03 61 62 c0 05 03" PAD, {FAULT(16, LINE_RUNS, "")}},
+    {"line data of length 2^64-1", 25, "ff" FF8 "c0 05 09" PAD, {FAULT(16, LINE_RUNS, "")}},
+    /* 8.7 */
+    {"a line with both",
+     26,
+     "40 01 40 02 02 04 61 62 01 61 c1 07 06 02" PAD,
+     {FAULT(26, BOTH, "")}},
+    {"a line with neither", 18, "01 61 80 02" PAD, {NOTE(18, DANGLING, "")}},
+    /* 8.8 */
+    {"a line's child without children",
+     20,
+     "01 61 40 09 81 02 04" PAD,
+     {FAULT(18, LINE_LEAF, "a")}},
+    {"a line's child that is a line",
+     21,
+     "01 61 c0 07 02 81 03 05" PAD,
+     {FAULT(18, LINE_LINE, "a")}},
+    /* 8.9 */
+    {"a branch of one child", 21, "40 01 01 02 62 01 03 61" PAD, {FAULT(18, ONE_CHILD, "a")}},
+    {"the root with one child", 18, "40 01 01 02 61" PAD, {{0}}},
+    {"one child and a value", 22, "40 01 41 05 02 62 01 04 61" PAD, {{0}}},
+    {"a leaf without a value", 19, "40 01 00 02 03 61 62" PAD, {NOTE(18, DANGLING, "b")}},
+    /* 8.10 */
+    {"a long value", 16, "40 f8 f7" PAD, {FAULT(16, LONGER, "")}},
+    {"a value of its length", 16, "40 f8 f8" PAD, {{0}}},
+    {"a long value of 8 bytes", 16, "40 ff ff ff ff ff ff ff ff 00" PAD, {FAULT(16, LONGER, "")}},
+    {"a long child distance", 18, "40 01 01 f8 02 61" PAD, {FAULT(18, LONGER, "")}},
+    {"a long line distance", 18, "01 61 c0 05 f8 02" PAD, {FAULT(18, LONGER, "")}},
+    {"a long length", 19, "f8 01 61 c0 05 03" PAD, {FAULT(16, LONGER, "")}},
+    {"each unused bit", 18, "01 61 fe 05 02" PAD, {FAULT(18, BITS, "")}},
+    /* 8.11 */
+    {"a hole before everything", 17, "00 40 01" PAD, {FAULT(16, HOLE, NOWHERE)}},
+    {"a hole before the root", 20, "40 01 00 00 01 04 61" PAD, {FAULT(18, HOLE, NOWHERE)}},
+    {"two holes",
+     21,
+     "00 40 01 00 00 01 04 61" PAD,
+     {FAULT(16, HOLE, NOWHERE), FAULT(19, HOLE, NOWHERE)}},
+    {"a line in a node",
+     20,
+     "40 01 40 01 c0 07 03" PAD,
+     {FAULT(16, HOLE, NOWHERE), FAULT(19, HOLE, NOWHERE)}},
+    {"a node in line data",
+     27,
+     "03 40 05 61 c0 01 04 41 09 06 62 02 07 61 62" PAD,
+     {FAULT(17, NODE_OVER, "bb")}},
+    {"line data around a node",
+     26,
+     "02 40 05 41 09 02 62 c0 01 07 02 07 61 62" PAD,
+     {FAULT(16, LINE_OVER, "b")}},
+    {"line data in line data",
+     25,
+     "02 01 61 c0 01 03 c0 01 05 02 06 61 62" PAD,
+     {FAULT(17, LINE_OVER, "b")}},
+    {"a node in a node",
+     26,
+     "40 40 41 09 02 62 41 09 05 62 02 08 61 62" PAD,
+     {FAULT(17, NODE_OVER, "bb")}},
+    {"a run in a run",
+     28,
+     "40 01 40 02 02 04 61 62 41 09 06 62 02 08 61 62" PAD,
+     {FAULT(24, IN_A_RUN, "b")}},
+    /* Sharing. */
+    {"a run that is shared",
+     28,
+     "40 01 40 02 02 04 61 62 02 08 61 62 02 08 61 62" PAD,
+     {NOTE(16, SHARED, "b")}},
+    {"less of a run",
+     28,
+     "40 01 40 02 02 04 61 62 41 09 08 62 02 08 61 62" PAD,
+     {FAULT(24, OTHER_N, "b")}},
+    {"more of a run",
+     28,
+     "40 01 40 02 41 09 04 61 02 08 61 62 02 08 61 62" PAD,
+     {FAULT(24, OTHER_N, "b")}},
+    {"a run's own beginning", 22, "40 01 41 09 02 61 02 06 61 62" PAD, {FAULT(18, OTHER_N, "b")}},
+    {"a run's own member", 23, "40 01 42 09 02 61 62 02 07 61 62" PAD, {FAULT(18, FEWER, "b")}},
+    {"a run shared with a line",
+     27,
+     "01 61 40 01 41 09 02 61 81 06 08 02 07 61 62" PAD,
+     {FAULT(24, LINE_CHILD, "b")}},
+    /* The end. */
+    {"no zeros at the end",
+     18,
+     "40 01 01 02 61 00 00 00 00 00 00 00 01",
+     {FAULT(21, NO_END, NOWHERE)}},
+    {"no zeros, and more", 16, "40 01 01 00 00 00 00 00 00 00 00 07", {FAULT(18, NO_END, NOWHERE)}},
+};
+
 static void what_no_writer_writes_is_found(void **state)
 {
     (void)state;
-    static const struct {
-        const char *name;
-        uint64_t root;
-        const char *arena;
-        struct wanted wanted[WANTED_MAX];
-    } shapes[] = {
-        /* 8.2 */
-        {"a line that refers to itself", 16, "c0 05 00" PAD, {FAULT(16, ITSELF, "")}},
-        {"a line below 16", 16, "c0 05 01" PAD, {FAULT(16, LEAVES, "")}},
-        {"a line at 2^64-1 below", 16, "c0 05 ff" FF8 PAD, {FAULT(16, LEAVES, "")}},
-        {"a child that is the node", 18, "40 01 02 00 61 62" PAD, {FAULT(18, ITSELF, "")}},
-        {"a child below 16", 18, "40 01 02 03 61 62" PAD, {FAULT(18, LEAVES, "")}},
-        {"a child at 2^64-16 below",
-         16,
-         "01 ff f0 ff ff ff ff ff ff ff 61" PAD,
-         {FAULT(16, LEAVES, "")}},
-        /* 8.3 */
-        {"a run that ends behind its parent", 18, "40 01 02 02 61 62" PAD, {FAULT(18, FEWER, "b")}},
-        {"a run that ends inside its parent",
-         18,
-         "40 f8 01 02 61" PAD,
-         {FAULT(16, NODE_RUNS, "a")}},
-        /* 8.4 */
-        {"seven bytes behind the root",
-         18,
-         "40 01 01 02 61 00 00 00 00 00 00 00",
-         {FAULT(21, NO_ROOM, NOWHERE)}},
-        {"no byte behind the root",
-         23,
-         "06 61 61 61 61 61 61 c0 05 07",
-         {FAULT(26, NO_ROOM, NOWHERE)}},
-        {"a value that leaves the file",
-         18,
-         "40 01 41 ff 00 00 00 00 00",
-         {FAULT(18, NODE_RUNS, "")}},
-        /* 8.5 */
-        {"a mask of 31", 78, LEAVES_31 "20 3e" MASK_31 PAD, {FAULT(78, SMALL_MASK, "")}},
-        {"a child byte twice", 20, "40 01 40 02 02 04 61 61" PAD, {FAULT(20, ASCEND, "")}},
-        {"the ninth child byte before the eighth",
-         34,
-         "4001 4001 4001 4001 4001 4001 4001 4001 4001 09 12 61 62 63 64 65 66 67 69 68" PAD,
-         {FAULT(34, ASCEND, "")}},
-        {"the tenth child byte as the ninth",
-         36,
-         "4001 4001 4001 4001 4001 4001 4001 4001 4001 4001 0a 14 61 62 63 64 65 66 67 68 f9 "
-         "f9" PAD,
-         {FAULT(36, ASCEND, "")}},
-        {"a long value below a mask",
-         81,
-         LEAVES_31 "40f805 20 41" MASK_32 PAD,
-         {FAULT(78, LONGER, " ")}},
-        /* 8.6 */
-        {"line data of length 0", 17, "00 c0 05 01" PAD, {FAULT(16, LENGTH_0, "")}},
-        {"line data of one byte too much", 19, "03 61 62 c0 05 03" PAD, {FAULT(16, LINE_RUNS, "")}},
-        {"line data of length 2^64-1", 25, "ff" FF8 "c0 05 09" PAD, {FAULT(16, LINE_RUNS, "")}},
-        /* 8.7 */
-        {"a line with both",
-         26,
-         "40 01 40 02 02 04 61 62 01 61 c1 07 06 02" PAD,
-         {FAULT(26, BOTH, "")}},
-        {"a line with neither", 18, "01 61 80 02" PAD, {NOTE(18, DANGLING, "")}},
-        /* 8.8 */
-        {"a line's child without children",
-         20,
-         "01 61 40 09 81 02 04" PAD,
-         {FAULT(18, LINE_LEAF, "a")}},
-        {"a line's child that is a line",
-         21,
-         "01 61 c0 07 02 81 03 05" PAD,
-         {FAULT(18, LINE_LINE, "a")}},
-        /* 8.9 */
-        {"a branch of one child", 21, "40 01 01 02 62 01 03 61" PAD, {FAULT(18, ONE_CHILD, "a")}},
-        {"the root with one child", 18, "40 01 01 02 61" PAD, {{0}}},
-        {"one child and a value", 22, "40 01 41 05 02 62 01 04 61" PAD, {{0}}},
-        {"a leaf without a value", 19, "40 01 00 02 03 61 62" PAD, {NOTE(18, DANGLING, "b")}},
-        /* 8.10 */
-        {"a long value", 16, "40 f8 f7" PAD, {FAULT(16, LONGER, "")}},
-        {"a value of its length", 16, "40 f8 f8" PAD, {{0}}},
-        {"a long value of 8 bytes",
-         16,
-         "40 ff ff ff ff ff ff ff ff 00" PAD,
-         {FAULT(16, LONGER, "")}},
-        {"a long child distance", 18, "40 01 01 f8 02 61" PAD, {FAULT(18, LONGER, "")}},
-        {"a long line distance", 18, "01 61 c0 05 f8 02" PAD, {FAULT(18, LONGER, "")}},
-        {"a long length", 19, "f8 01 61 c0 05 03" PAD, {FAULT(16, LONGER, "")}},
-        {"each unused bit", 18, "01 61 fe 05 02" PAD, {FAULT(18, BITS, "")}},
-        /* 8.11 */
-        {"a hole before everything", 17, "00 40 01" PAD, {FAULT(16, HOLE, NOWHERE)}},
-        {"a hole before the root", 20, "40 01 00 00 01 04 61" PAD, {FAULT(18, HOLE, NOWHERE)}},
-        {"two holes",
-         21,
-         "00 40 01 00 00 01 04 61" PAD,
-         {FAULT(16, HOLE, NOWHERE), FAULT(19, HOLE, NOWHERE)}},
-        {"a line in a node",
-         20,
-         "40 01 40 01 c0 07 03" PAD,
-         {FAULT(16, HOLE, NOWHERE), FAULT(19, HOLE, NOWHERE)}},
-        {"a node in line data",
-         27,
-         "03 40 05 61 c0 01 04 41 09 06 62 02 07 61 62" PAD,
-         {FAULT(17, NODE_OVER, "bb")}},
-        {"line data around a node",
-         26,
-         "02 40 05 41 09 02 62 c0 01 07 02 07 61 62" PAD,
-         {FAULT(16, LINE_OVER, "b")}},
-        {"line data in line data",
-         25,
-         "02 01 61 c0 01 03 c0 01 05 02 06 61 62" PAD,
-         {FAULT(17, LINE_OVER, "b")}},
-        {"a node in a node",
-         26,
-         "40 40 41 09 02 62 41 09 05 62 02 08 61 62" PAD,
-         {FAULT(17, NODE_OVER, "bb")}},
-        {"a run in a run",
-         28,
-         "40 01 40 02 02 04 61 62 41 09 06 62 02 08 61 62" PAD,
-         {FAULT(24, IN_A_RUN, "b")}},
-        /* Sharing. */
-        {"a run that is shared",
-         28,
-         "40 01 40 02 02 04 61 62 02 08 61 62 02 08 61 62" PAD,
-         {NOTE(16, SHARED, "b")}},
-        {"less of a run",
-         28,
-         "40 01 40 02 02 04 61 62 41 09 08 62 02 08 61 62" PAD,
-         {FAULT(24, OTHER_N, "b")}},
-        {"more of a run",
-         28,
-         "40 01 40 02 41 09 04 61 02 08 61 62 02 08 61 62" PAD,
-         {FAULT(24, OTHER_N, "b")}},
-        {"a run's own beginning",
-         22,
-         "40 01 41 09 02 61 02 06 61 62" PAD,
-         {FAULT(18, OTHER_N, "b")}},
-        {"a run's own member", 23, "40 01 42 09 02 61 62 02 07 61 62" PAD, {FAULT(18, FEWER, "b")}},
-        {"a run shared with a line",
-         27,
-         "01 61 40 01 41 09 02 61 81 06 08 02 07 61 62" PAD,
-         {FAULT(24, LINE_CHILD, "b")}},
-        /* The end. */
-        {"no zeros at the end",
-         18,
-         "40 01 01 02 61 00 00 00 00 00 00 00 01",
-         {FAULT(21, NO_END, NOWHERE)}},
-        {"no zeros, and more",
-         16,
-         "40 01 01 00 00 00 00 00 00 00 00 07",
-         {FAULT(18, NO_END, NOWHERE)}},
-    };
-    for (size_t i = 0; i < N_ELEMENTS(shapes); i++) {
+    for (size_t i = 0; i < N_ELEMENTS(broken_rules); i++) {
         struct treetest t;
-        open_arena(&t, shapes[i].name, shapes[i].root, shapes[i].arena);
-        check_tree(t.tree, shapes[i].name, shapes[i].wanted);
+        treetest_open_arena(&t, broken_rules[i].name, broken_rules[i].root, broken_rules[i].arena);
+        check_tree(t.tree, broken_rules[i].name, broken_rules[i].wanted);
         treetest_close(&t);
     }
 }
