@@ -6,6 +6,7 @@
 #include "client/actctl/text.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,7 +20,8 @@ static const char *removed; /* borrowed; NULL: nothing is to be removed */
 static sigset_t held;       /* those of ends that would end us */
 static sigset_t before;     /* the mask before signals_hold */
 
-/* For on_bus: written before its handler is there. */
+/* For on_bus: the others are written before its handler is there. */
+static atomic_flag is_told = ATOMIC_FLAG_INIT;
 static struct {
     const char *path; /* borrowed */
     off_t size_bytes; /* of the file; -1: not known */
@@ -50,9 +52,13 @@ static void on_bus(int number, siginfo_t *info, void *context)
     struct stat st;
     (void)context;
     if (info->si_code <= 0) { /* somebody sent it */
+        (void)signal(number, SIG_DFL);
         (void)raise(number);
         return;
     }
+    /* Several threads may read the file: the first one tells, and ends us all. */
+    while (atomic_flag_test_and_set(&is_told))
+        pause();
     bool is_shorter = stat(guarded.path, &st) == 0 && st.st_size < guarded.size_bytes;
     tell_text(isatty(STDERR_FILENO) ? "\r\x1b[Kactctl: " : "actctl: "); /* no line of progress */
     tell_text(is_shorter ? "the file was truncated while it was read: "
@@ -87,7 +93,7 @@ void signals_remove(const char *path)
 void signals_guard(const struct actctl *ctl, const char *path)
 {
     struct stat st;
-    struct sigaction action = {.sa_sigaction = on_bus, .sa_flags = SA_SIGINFO | (int)SA_RESETHAND};
+    struct sigaction action = {.sa_sigaction = on_bus, .sa_flags = SA_SIGINFO};
     sigemptyset(&action.sa_mask);
     guarded.path = path;
     guarded.size_bytes = stat(path, &st) == 0 ? st.st_size : -1;
