@@ -3,10 +3,22 @@
  */
 #include "tree/coverage.h"
 
+#include <string.h>
+
+static uint64_t cells_for(uint64_t size)
+{
+    return size / 64 + 2;
+}
+
+uint64_t coverage_bytes(uint64_t size)
+{
+    return scratch_bytes(cells_for(size) * sizeof(struct coverage_cell));
+}
+
 int coverage_init(struct coverage *coverage, uint64_t size, struct scratch *scratch)
 {
     void *p;
-    uint64_t n_cells = size / 64 + 2;
+    uint64_t n_cells = cells_for(size);
     int r = scratch_map(scratch, n_cells * sizeof *coverage->cells, &p);
     if (r != 0)
         return r;
@@ -18,6 +30,16 @@ void coverage_deinit(struct coverage *coverage)
 {
     scratch_unmap(coverage->cells, coverage->n_cells * sizeof *coverage->cells);
     *coverage = (struct coverage){0};
+}
+
+void coverage_populate(struct coverage *coverage)
+{
+    scratch_populate(coverage->cells, coverage->n_cells * sizeof *coverage->cells);
+}
+
+void coverage_clear(struct coverage *coverage)
+{
+    memset(coverage->cells, 0, coverage->n_cells * sizeof *coverage->cells);
 }
 
 /* The bits of cell number i that stand for [begin, end). */

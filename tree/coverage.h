@@ -33,6 +33,12 @@ struct coverage {
 /* For a file of that size in bytes. Nothing is covered. 0 or as scratch_map. */
 int coverage_init(struct coverage *coverage, uint64_t size, struct scratch *scratch);
 void coverage_deinit(struct coverage *coverage);
+/* As scratch_populate, where most of the file will be covered. */
+void coverage_populate(struct coverage *coverage);
+/* Nothing is covered any more. */
+void coverage_clear(struct coverage *coverage);
+/* Memory that coverage_init takes for a file of that size, at most. */
+uint64_t coverage_bytes(uint64_t size);
 
 /* Covers [begin, end), which lies in the file, with an object of that kind. False: some of it is
  * covered already; nothing is changed then. */
@@ -43,6 +49,31 @@ bool coverage_take(struct coverage *coverage, uint64_t begin, uint64_t end,
  * *ret_end). False: there is none. */
 bool coverage_next_hole(const struct coverage *coverage, uint64_t from, uint64_t end,
                         uint64_t *ret_begin, uint64_t *ret_end);
+
+/*
+ * What `from` covers, which is for the same file, is covered in `into` too, in cell number i.
+ * *ret_both: the bits of that cell that both had.
+ *
+ * False: more than strings that both have are in both; `into` is not to be used then. Of two
+ * objects that overlap and are not the same, the one that begins later begins where the other has
+ * no beginning, or one of another kind: a look at each bit's kinds is enough.
+ */
+static inline bool coverage_merge_cell(struct coverage *into, const struct coverage *from,
+                                       uint64_t i, struct coverage_cell *ret_both)
+{
+    struct coverage_cell *a = &into->cells[i];
+    const struct coverage_cell *b = &from->cells[i];
+    uint64_t both = a->covered & b->covered, differ = 0;
+    ret_both->covered = both;
+    a->covered |= b->covered;
+    for (unsigned k = 0; k < COVERAGE_KIND_BITS; k++) {
+        differ |= a->kinds[k] ^ b->kinds[k];
+        ret_both->kinds[k] = b->kinds[k] & both;
+        a->kinds[k] |= b->kinds[k];
+    }
+    /* Nodes and tables have bit 0. */
+    return ((differ | ret_both->kinds[0]) & both) == 0;
+}
 
 /* coverage_take for a node, which has 1 to 63 bytes. */
 static inline bool coverage_take_node(struct coverage *coverage, uint64_t begin, uint64_t len,

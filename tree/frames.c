@@ -24,6 +24,12 @@ void frames_deinit(struct frames *frames)
     *frames = (struct frames){0};
 }
 
+void frames_clear(struct frames *frames)
+{
+    frames->top = frames->block_end = NULL;
+    frames->depth = 0;
+}
+
 static int add_block(struct frames *frames)
 {
     void *p;

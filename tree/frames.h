@@ -9,15 +9,20 @@
 #include "tree/scratch.h"
 #include <stdbool.h>
 
+#define FRAME_PATH_BITS 22
+#define FRAME_PATH_MAX  ((1U << FRAME_PATH_BITS) - 1)
+
 /* A run of siblings that is being walked. */
 struct frame {
-    uint64_t parent;    /* offset of the node that it belongs to; 0: this is the root */
-    uint64_t at;        /* offset of the sibling that comes next */
-    uint64_t key_len;   /* bytes of key at these siblings' beginning */
-    uint32_t path_end;  /* of the path buffer, with the current sibling, + 1; 0: not in it */
-    uint16_t n_left;    /* siblings that are still to come */
+    uint64_t parent;  /* offset of the node that it belongs to; 0: this is the root */
+    uint64_t at;      /* offset of the sibling that comes next */
+    uint64_t key_len; /* bytes of key at these siblings' beginning */
+    unsigned path_end : FRAME_PATH_BITS; /* of the path buffer, + 1; 0: we are not in it */
+    bool is_below_line : 1;              /* the parent is a line node */
+    bool has_table : 1; /* the run's table is to be compared with where the siblings are */
     uint8_t index;      /* of the current sibling; 255 before the first one */
-    bool is_below_line; /* the parent is a line node */
+    uint16_t n_left;    /* siblings that are still to come */
+    uint16_t run_bytes; /* of the siblings before the one that comes next */
 };
 
 #define FRAMES_PER_BLOCK 4096
@@ -33,6 +38,8 @@ struct frames {
 
 void frames_init(struct frames *frames, struct scratch *scratch);
 void frames_deinit(struct frames *frames);
+/* Empties it; the blocks stay. */
+void frames_clear(struct frames *frames);
 
 /* Rare cases of the two below. */
 int frames_push_block(struct frames *frames);

@@ -6,7 +6,10 @@
 static int run(struct verify *v)
 {
     int r = coverage_init(&v->coverage, v->map->size, &v->scratch);
-    verify_tick(v);
+    if (r != 0)
+        return r;
+    coverage_populate(&v->coverage);
+    r = verify_tick(v);
     if (r == 0)
         r = verify_metadata(v);
     if (r == 0)
@@ -34,6 +37,7 @@ int act_verify(const struct act *tree, const struct act_verify_options *options,
         .map = &tree->map,
         .options = options ? *options : (struct act_verify_options){0},
         .survey = ret_survey,
+        .tick_bytes = VERIFY_TICK_BYTES,
     };
     uint64_t memory_bytes = v.options.memory_bytes;
     *ret_survey = (struct act_survey){0};

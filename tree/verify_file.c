@@ -36,13 +36,16 @@ static int digest_new(struct verify *v)
     return 0;
 }
 
-static void digest_advance(struct verify *v, uint64_t bytes)
+/* Up to that file offset. */
+static void digest_advance(struct verify *v, uint64_t offset)
 {
     struct digest *digest = v->digest;
-    uint64_t left = v->tree->metadata.objects_end - digest->at;
-    uint64_t n = bytes < left ? bytes : left;
-    XXH3_128bits_update(digest->state, map_at(v->map, digest->at, n), n);
-    digest->at += n;
+    uint64_t end = v->tree->metadata.objects_end < offset ? v->tree->metadata.objects_end : offset;
+    if (end <= digest->at)
+        return;
+    XXH3_128bits_update(digest->state, map_at(v->map, digest->at, end - digest->at),
+                        end - digest->at);
+    digest->at = end;
 }
 
 void verify_file_deinit(struct verify *v)
@@ -52,27 +55,47 @@ void verify_file_deinit(struct verify *v)
     free(v->digest);
 }
 
+/* offset: where we are. Ahead of it, and behind what was asked for before, unless that is
+ * elsewhere. */
 static void read_ahead(struct verify *v, uint64_t offset)
 {
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    uint64_t end = offset + AHEAD_BYTES < v->map->size ? offset + AHEAD_BYTES : v->map->size;
-    if (v->map->mapped == 0 || offset + AHEAD_BYTES / 2 < v->ahead || v->ahead >= end)
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), size = v->map->size;
+    uint64_t end = size - offset < AHEAD_BYTES ? size : offset + AHEAD_BYTES;
+    bool is_inside = offset >= v->ahead_begin && offset <= v->ahead_end;
+    if (v->map->mapped == 0 || (is_inside && end <= v->ahead_end) ||
+        (is_inside && v->ahead_end - offset > AHEAD_BYTES / 2))
         return;
-    uint64_t begin = v->ahead / page * page;
+    uint64_t begin = (is_inside ? v->ahead_end : offset) / page * page;
     /* Where it is refused, the walk waits for each page. */
     (void)madvise((void *)(uintptr_t)map_at(v->map, begin, end - begin), end - begin,
                   MADV_WILLNEED);
-    v->ahead = end;
+    if (!is_inside)
+        v->ahead_begin = begin;
+    v->ahead_end = end;
 }
 
-void verify_tick(struct verify *v)
+void verify_accompany(struct verify *v, uint64_t done_bytes)
 {
-    read_ahead(v, v->done_bytes);
+    uint64_t size = v->map->size;
+    /* A walk may begin anew. */
+    if (done_bytes < v->next_told)
+        return;
     if (v->digest)
-        digest_advance(v, VERIFY_TICK_BYTES);
-    if (v->options.on_progress && v->done_bytes > 0)
-        v->options.on_progress(v->options.context, v->done_bytes, v->map->size);
-    v->next_tick = v->done_bytes + VERIFY_TICK_BYTES;
+        digest_advance(v, done_bytes);
+    /* Members of a team count twice what two of them see. */
+    if (v->options.on_progress && done_bytes > 0)
+        v->options.on_progress(v->options.context, done_bytes < size ? done_bytes : size, size);
+    v->next_told = done_bytes + VERIFY_TICK_BYTES;
+}
+
+int verify_tick(struct verify *v)
+{
+    v->next_tick = v->done_bytes + v->tick_bytes;
+    read_ahead(v, v->frames.top ? v->frames.top->at : 0);
+    if (v->member)
+        return verify_team_tick(v->member);
+    verify_accompany(v, v->done_bytes);
+    return 0;
 }
 
 /* Facts in metadata that hold for its own root, whatever root is in use. */
@@ -94,6 +117,11 @@ static int metadata_check(struct verify *v)
     return r;
 }
 
+void verify_cover_metadata(struct verify *v)
+{
+    coverage_take(&v->coverage, HEADER_BYTES, HEADER_BYTES + META_BYTES, COVERAGE_NONE);
+}
+
 int verify_metadata(struct verify *v)
 {
     switch (v->tree->metadata_state) {
@@ -107,7 +135,7 @@ int verify_metadata(struct verify *v)
     case ACT_METADATA_FULL:
         break;
     }
-    coverage_take(&v->coverage, HEADER_BYTES, HEADER_BYTES + META_BYTES, COVERAGE_NONE);
+    verify_cover_metadata(v);
     v->survey->n_objects[ACT_OBJECT_METADATA] = 1;
     v->survey->bytes[ACT_OBJECT_METADATA] = META_BYTES;
     v->done_bytes += META_BYTES;
@@ -212,8 +240,10 @@ static int digest_compare(struct verify *v)
 {
     XXH128_canonical_t digest;
     const struct act_metadata *m = &v->tree->metadata;
-    while (v->digest->at < m->objects_end)
-        verify_tick(v);
+    while (v->digest->at < m->objects_end) {
+        read_ahead(v, v->digest->at);
+        digest_advance(v, v->digest->at + VERIFY_TICK_BYTES);
+    }
     XXH128_canonicalFromHash(&digest, XXH3_128bits_digest(v->digest->state));
     if (memcmp(digest.digest, m->digest, sizeof m->digest) == 0)
         return 0;

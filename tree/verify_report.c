@@ -7,6 +7,7 @@
  */
 #include "tree/verify.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -20,6 +21,8 @@ static const char *const note_reasons[N_NOTES] = {
         "metadata of another root, to which no chain of merges leads: it does not count",
     [NOTE_FLAGS] = "metadata with flags that are not known: they are ignored",
 };
+
+static_assert(VERIFY_PATH_BYTES < FRAME_PATH_MAX, "path_end is one more");
 
 /* What the step from the frame's parent to its current sibling adds to a key. */
 static struct slice step_bytes(const struct verify *v, const struct frame *frame, uint8_t *byte)
@@ -59,7 +62,7 @@ static int path_make(struct verify *v, struct slice *ret_path, bool *ret_is_cut)
         uint8_t byte;
         struct frame *frame = frames_at(&v->frames, i);
         len = path_append(v, len, step_bytes(v, frame, &byte));
-        frame->path_end = len + 1;
+        frame->path_end = (len + 1) & FRAME_PATH_MAX;
     }
     *ret_path = slice_of(v->path, len);
     *ret_is_cut = v->frames.top->key_len > len;
@@ -70,6 +73,8 @@ int verify_fault(struct verify *v, enum verify_place place, uint64_t offset, con
 {
     struct slice path = {0};
     struct act_finding finding = {.offset = offset, .reason = reason, .n = 1};
+    if (v->member)
+        return -ECANCELED;
     v->survey->n_faults++;
     if (v->options.is_survey)
         return 0;
@@ -91,6 +96,8 @@ int verify_note(struct verify *v, enum verify_place place, uint64_t offset, enum
 {
     struct slice path;
     struct note *note = &v->notes[kind];
+    if (v->member)
+        return -ECANCELED;
     if (note->n++ > 0 || v->options.is_survey)
         return 0;
     note->offset = offset;

@@ -4,8 +4,15 @@
  */
 #include "tree/verify.h"
 
-/* Each entry against where the walk finds the child. What is wrong with the run itself is said when
- * the run is walked. */
+static const char wrong_entry[] = "a sibling table's entry that does not lead to its child";
+
+static bool is_entry(const struct map *map, uint64_t offset, uint64_t bytes)
+{
+    const uint8_t *entry = map_at(map, offset, 2);
+    return (entry[0] | (uint64_t)entry[1] << 8) == bytes;
+}
+
+/* Of a run that is not walked again: another branch has it, and had no table. */
 static int table_compare(struct verify *v, const struct strict *branch, uint64_t first)
 {
     struct strict node;
@@ -14,15 +21,28 @@ static int table_compare(struct verify *v, const struct strict *branch, uint64_t
         if (strict_read(v->map, at, branch->offset, &node) != NULL)
             return 0;
         at = node.end;
-        const uint8_t *entry = map_at(v->map, first - 2 * rank, 2);
-        if ((entry[0] | (uint64_t)entry[1] << 8) != at - first)
-            return verify_fault(v, PLACE_WALK, first - 2 * rank,
-                                "a sibling table's entry that does not lead to its child");
+        if (!is_entry(v->map, first - 2 * rank, at - first))
+            return verify_fault(v, PLACE_WALK, first - 2 * rank, wrong_entry);
     }
     return 0;
 }
 
-int verify_table(struct verify *v, const struct strict *branch, uint64_t first, bool is_shared)
+int verify_table_entry(struct verify *v, uint64_t at, uint64_t bytes)
+{
+    struct frame *frame = v->frames.top;
+    uint64_t offset = at - bytes - 2 * (uint64_t)frame->index;
+    if (is_entry(v->map, offset, bytes))
+        return 0;
+    frame->has_table = false; /* what is behind it is wrong as well, most likely */
+    /* The table is the parent's, and so is the path that leads there. */
+    frames_pop(&v->frames);
+    int r = verify_fault(v, PLACE_WALK, offset, wrong_entry);
+    frames_push(&v->frames);
+    return r;
+}
+
+int verify_table(struct verify *v, const struct strict *branch, uint64_t first, bool is_shared,
+                 bool *ret_has_table)
 {
     uint64_t bytes = 2 * (uint64_t)(branch->n_children - 1);
     if (branch->is_line || branch->offset >= v->map->tables_end ||
@@ -39,7 +59,8 @@ int verify_table(struct verify *v, const struct strict *branch, uint64_t first, 
     v->survey->n_objects[ACT_OBJECT_TABLE]++;
     v->survey->bytes[ACT_OBJECT_TABLE] += bytes;
     v->done_bytes += bytes;
-    return table_compare(v, branch, first);
+    *ret_has_table = !is_shared;
+    return is_shared ? table_compare(v, branch, first) : 0;
 }
 
 int verify_shared(struct verify *v, const struct strict *parent, uint64_t first)

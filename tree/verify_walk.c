@@ -123,22 +123,25 @@ static int take_byte_value(struct verify *v, const struct strict *node)
     return take_string(v, value, &string, COVERAGE_BYTE_VALUE);
 }
 
-static int run_push(struct verify *v, uint64_t parent, uint64_t first, uint64_t key_len,
-                    unsigned n_children, bool is_below_line)
+/* The run of the parent's children, which begins at first, with keys of key_len bytes. */
+static inline int run_push(struct verify *v, const struct strict *parent, uint64_t first,
+                           uint64_t key_len, bool has_table)
 {
     int r = frames_push(&v->frames);
     if (r != 0)
         return r;
     *v->frames.top = (struct frame){
-        .parent = parent,
+        .parent = parent->offset,
         .at = first,
         .key_len = key_len,
-        .n_left = (uint16_t)n_children,
+        .n_left = (uint16_t)parent->n_children,
         .index = UINT8_MAX,
-        .is_below_line = is_below_line,
+        .is_below_line = parent->is_line,
+        .has_table = has_table,
     };
-    if (v->frames.depth > v->survey->deepest_nodes)
-        v->survey->deepest_nodes = v->frames.depth;
+    uint64_t depth = v->depth_below + v->frames.depth;
+    if (depth > v->survey->deepest_nodes)
+        v->survey->deepest_nodes = depth;
     return 0;
 }
 
@@ -154,12 +157,13 @@ static int descend(struct verify *v, const struct strict *node, uint64_t key_len
     bool is_shared = kind == COVERAGE_FIRST_NODE;
     if (kind == COVERAGE_NODE)
         return verify_fault(v, PLACE_WALK, node->offset, "a run that begins inside another run");
+    bool has_table = false;
     int r = is_shared ? verify_shared(v, node, first) : 0;
     if (r == 0)
-        r = verify_table(v, node, first, is_shared);
+        r = verify_table(v, node, first, is_shared, &has_table);
     if (r != 0 || is_shared)
         return r;
-    return run_push(v, node->offset, first, key_len, node->n_children, node->is_line);
+    return run_push(v, node, first, key_len, has_table);
 }
 
 /* What the node must be like, and its strings; then its children are next. */
@@ -201,7 +205,13 @@ static inline int sibling_visit(struct verify *v, struct frame *frame)
         frame->n_left = 0; /* where the siblings behind it begin is not known */
         return verify_fault(v, PLACE_WALK, at, reason);
     }
+    int r = 0;
+    if (frame->has_table && frame->index > 0)
+        r = verify_table_entry(v, at, frame->run_bytes);
+    if (r != 0)
+        return r;
     frame->at = node.end;
+    frame->run_bytes = (uint16_t)(frame->run_bytes + node.end - at);
     count_object(v,
                  node.is_line     ? ACT_OBJECT_LINE
                  : node.has_child ? ACT_OBJECT_BRANCH
@@ -210,18 +220,28 @@ static inline int sibling_visit(struct verify *v, struct frame *frame)
     return node_visit(v, frame, &node);
 }
 
-int verify_walk(struct verify *v)
+int verify_walk_run(struct verify *v, const struct frame *run)
 {
-    int r = run_push(v, 0, v->tree->root, 0, 1, false);
+    int r = frames_push(&v->frames);
+    if (r == 0)
+        *v->frames.top = *run;
     while (r == 0 && v->frames.top) {
         if (v->frames.top->n_left == 0) {
             frames_pop(&v->frames);
             continue;
         }
         r = sibling_visit(v, v->frames.top);
-        if (v->done_bytes >= v->next_tick)
-            verify_tick(v);
+        if (v->done_bytes >= v->next_tick && r == 0)
+            r = verify_tick(v);
     }
+    return r;
+}
+
+int verify_walk(struct verify *v)
+{
+    const struct frame root = {.at = v->tree->root, .n_left = 1, .index = UINT8_MAX};
+    v->survey->deepest_nodes = 1;
+    int r = verify_team(v) ? 0 : verify_walk_run(v, &root);
     v->survey->n_line_references = v->survey->n_objects[ACT_OBJECT_LINE];
     return r;
 }

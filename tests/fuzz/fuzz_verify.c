@@ -1,10 +1,10 @@
 /*
  * fuzz_verify: any file. The verifier ends, and says the same with its bits in memory and in a
- * temporary file. Where it finds no fault, no other way of reading finds one, and a cursor counts
- * as many keys.
+ * temporary file, and with several threads. Where it finds no fault, no other way of reading finds
+ * one, and a cursor counts as many keys.
  *
- * Input: a byte (bit 0: the metadata's checksum stays as it is; bit 1: the bits go into a file
- * too), then the file.
+ * Input: a byte (bit 0: the metadata's checksum stays as it is; bit 1: the bits go into a file too;
+ * bit 2: three threads walk, too), then the file.
  */
 #include "act/verify.h"
 #include "consistent.h"
@@ -37,12 +37,13 @@ static void on_finding(void *context, const struct act_finding *finding)
         *sum = *sum * 31 + finding->path[i];
 }
 
-static int verify(const struct act *tree, bool in_file, struct act_survey *ret_survey,
-                  uint64_t *ret_sum)
+static int verify(const struct act *tree, bool in_file, unsigned n_threads,
+                  struct act_survey *ret_survey, uint64_t *ret_sum)
 {
     struct act_info info;
     uint64_t bytes = 0;
     const struct act_verify_options options = {.memory_bytes = in_file ? 1 : 0,
+                                               .n_threads = n_threads,
                                                .is_all = true,
                                                .context = ret_sum,
                                                .on_finding = on_finding};
@@ -73,18 +74,23 @@ static void check_cursor(const struct act *tree, const struct act_survey *survey
         check_that(n == survey->n_values, "a cursor counts otherwise");
 }
 
-static void check_file(const struct bytes *file, bool in_file)
+static void check_file(const struct bytes *file, bool in_file, bool in_team)
 {
     struct act *tree;
     struct act_survey survey, other;
     uint64_t sum, other_sum;
     if (act_open_memory(file->p, file->len, "fuzz", &tree, NULL) != 0)
         return;
-    int r = verify(tree, false, &survey, &sum);
+    int r = verify(tree, false, 1, &survey, &sum);
     if (in_file) {
-        check_that(verify(tree, true, &other, &other_sum) == r, "in a file it ends otherwise");
+        check_that(verify(tree, true, 1, &other, &other_sum) == r, "in a file it ends otherwise");
         check_that(memcmp(&survey, &other, sizeof survey) == 0, "in a file it counts otherwise");
         check_that(sum == other_sum, "in a file it finds something else");
+    }
+    if (in_team) {
+        check_that(verify(tree, false, 3, &other, &other_sum) == r, "a team ends otherwise");
+        check_that(memcmp(&survey, &other, sizeof survey) == 0, "a team counts otherwise");
+        check_that(sum == other_sum, "a team finds something else");
     }
     if (r == 0) {
         check_cursor(tree, &survey);
@@ -102,7 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!(data[0] & 1) && file.len >= FORGE_META + FORGE_META_BYTES)
         if (memcmp(file.p + FORGE_META, "\xf8\0actd", 6) == 0)
             forge_seal(&file);
-    check_file(&file, data[0] & 2);
+    check_file(&file, data[0] & 2, data[0] & 4);
     bytes_free(&file);
     return 0;
 }

@@ -84,6 +84,28 @@ void verdict_free(struct verdict *v)
         bytes_free(&v->findings[i].path);
 }
 
+static bool is_same(const struct verdict_finding *a, const struct verdict_finding *b)
+{
+    return a->is_note == b->is_note && a->offset == b->offset && a->n == b->n &&
+           strcmp(a->reason, b->reason) == 0 && a->has_path == b->has_path &&
+           a->is_path_cut == b->is_path_cut && a->path.len == b->path.len &&
+           (a->path.len == 0 || memcmp(a->path.p, b->path.p, a->path.len) == 0);
+}
+
+void verdict_check_same(const struct verdict *a, const struct verdict *b, const char *name)
+{
+    if (a->result != b->result)
+        fail_msg("%s: results %d and %d", name, a->result, b->result);
+    if (memcmp(&a->survey, &b->survey, sizeof a->survey) != 0)
+        fail_msg("%s: surveys differ", name);
+    if (a->n != b->n || a->n_faults != b->n_faults || a->n_notes != b->n_notes)
+        fail_msg("%s: %zu findings and %zu", name, a->n, b->n);
+    for (size_t i = 0; i < a->n; i++)
+        if (!is_same(&a->findings[i], &b->findings[i]))
+            fail_msg("%s: finding %zu differs: %s, and %s", name, i, a->findings[i].reason,
+                     b->findings[i].reason);
+}
+
 const struct verdict_finding *verdict_find(const struct verdict *v, const char *reason)
 {
     for (size_t i = 0; i < v->n; i++)

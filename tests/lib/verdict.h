@@ -31,6 +31,10 @@ void verdict_take(struct verdict *verdict, const struct act *tree,
                   const struct act_verify_options *options);
 void verdict_free(struct verdict *verdict);
 
+/* Both say the same: survey, findings and their order. If not, the test fails and tells the name.
+ */
+void verdict_check_same(const struct verdict *a, const struct verdict *b, const char *name);
+
 /* The first finding whose reason begins with these words, or NULL. */
 const struct verdict_finding *verdict_find(const struct verdict *verdict, const char *reason);
 /* The first fault, or NULL. */

@@ -9,6 +9,7 @@
 #include "verdict.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sys/types.h>
 
 /* Not among the kinds of faults.h: the nth allocation of blocks finds the disk full. */
@@ -21,6 +22,21 @@ int __wrap_posix_fallocate64(int fd, off_t offset, off_t len)
 {
     has_no_blocks = blocks_left > 0 && --blocks_left == 0;
     return has_no_blocks ? ENOSPC : __real_posix_fallocate64(fd, offset, len);
+}
+
+/* Nor is this: the nth thread cannot be had. */
+static unsigned threads_left;
+
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*start)(void *), void *context);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*start)(void *), void *context);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*start)(void *), void *context)
+{
+    if (threads_left > 0 && --threads_left == 0)
+        return EAGAIN;
+    return __real_pthread_create(thread, attributes, start, context);
 }
 
 static void on_finding(void *context, const struct act_finding *finding)
@@ -112,12 +128,58 @@ static void each_call_may_fail_beside_a_digest(void **state)
     oracle_deinit(&oracle);
 }
 
+/* What only threads need may fail: the verdict is the same. Returns how many such failures there
+ * were. */
+static unsigned sweep_threads(const struct act *tree, enum fault kind, int expected)
+{
+    unsigned n_survived = 0;
+    for (unsigned nth = 1;; nth++) {
+        struct act_survey survey;
+        unsigned n_findings = 0;
+        const struct act_verify_options options = {
+            .n_threads = 3, .is_all = true, .context = &n_findings, .on_finding = on_finding};
+        faults_arm(kind, nth);
+        int r = act_verify(tree, &options, &survey);
+        if (!faults_disarm())
+            return n_survived;
+        assert_true(r == expected || r == -fault_error(kind));
+        n_survived += r == expected;
+    }
+}
+
+static void a_thread_less_is_no_fault(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int expected;
+    } files[] = {{"edge/values.stream.act", 0}, {"crafted/noncanon.act", ACT_CORRUPT}};
+    for (size_t i = 0; i < N_ELEMENTS(files); i++) {
+        struct treetest t;
+        treetest_open_bytes(&t, bytes_read_file(test_data_path(files[i].name)), files[i].name);
+        /* The team; of each of two helpers a list of frames, bits and frames. The calling thread's
+         * own frames may be asked for a second time, without the team. */
+        assert_in_range(sweep_threads(t.tree, FAULT_MEMORY, files[i].expected), 3, 4);
+        assert_in_range(sweep_threads(t.tree, FAULT_MAP, files[i].expected), 4, 5);
+        for (unsigned nth = 1; nth <= 3; nth++) {
+            struct act_survey survey;
+            const struct act_verify_options options = {.n_threads = 3};
+            threads_left = nth;
+            assert_int_equal(act_verify(t.tree, &options, &survey), files[i].expected);
+            assert_int_equal(threads_left, nth > 2 ? nth - 2 : 0);
+        }
+        threads_left = 0;
+        treetest_close(&t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_call_may_fail),
         cmocka_unit_test(the_file_may_have_had_a_name),
         cmocka_unit_test(each_call_may_fail_beside_a_digest),
+        cmocka_unit_test(a_thread_less_is_no_fault),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

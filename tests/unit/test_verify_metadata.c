@@ -188,6 +188,17 @@ static void the_digest_is_compared(void **state)
 }
 
 /* The root has four children and a table, "b" four and a table, "c" three and none. */
+/* That of the branch whose children are b to e. */
+static uint64_t table_of_b(const struct bytes *file)
+{
+    const uint8_t *set = memmem(file->p, file->len, "bcde", 4);
+    assert_non_null(set);
+    /* Four members, the distance to the first child, the set. */
+    uint64_t branch = (uint64_t)(set - file->p) - 2;
+    assert_int_equal(file->p[branch], 4);
+    return branch - file->p[branch + 1] - 6;
+}
+
 static void each_table_must_be_there_and_no_other(void **state)
 {
     (void)state;
@@ -211,6 +222,21 @@ static void each_table_must_be_there_and_no_other(void **state)
     assert_int_equal(v.survey.fan_out[3], 1);
     verdict_free(&v);
     treetest_close(&t);
+    /* One fault for a table, whatever is wrong with it, and the path of its branch. */
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t at = i == 0 ? first - 6 : table_of_b(&file);
+        treetest_open_bytes(&t, bytes_copy(file.p, file.len), "tables");
+        memset(t.file.p + at, 0xee, 6);
+        sign(&t.file);
+        verdict_take(&v, t.tree, NULL);
+        assert_int_equal(v.n, 2); /* the digest is not what it was at open */
+        assert_string_equal(v.findings[0].reason, ENTRY);
+        assert_int_equal(v.survey.n_values, N_ELEMENTS(numbers));
+        assert_int_equal(v.findings[0].path.len, i);
+        assert_true(i == 0 || v.findings[0].path.p[0] == 'b');
+        verdict_free(&v);
+        treetest_close(&t);
+    }
     /* W says that there are more, or fewer. */
     for (unsigned w = 2; w <= 6; w++) {
         treetest_open_bytes(&t, bytes_copy(file.p, file.len), "tables");

@@ -7,6 +7,13 @@
  *
  * Time is linear in the file's size. Memory: four bits for each byte of the file, in an unlinked
  * temporary file where that is more than memory_bytes, and what the deepest path needs.
+ *
+ * Threads. Files of 512 KiB and more (where n_threads is given: all) are walked by several threads
+ * at once, if memory_bytes is enough for four bits a byte for each: the calling one, and others
+ * that act_verify starts and ends again, with all signals blocked but those of a fault (SIGBUS and
+ * the like). What is found does not depend on how many there are: as soon as one of them finds
+ * anything, all that they did is dropped, and the calling thread walks alone. Callbacks are called
+ * from the calling thread.
  */
 #ifndef ACT_VERIFY_H
 #define ACT_VERIFY_H
@@ -18,6 +25,7 @@ extern "C" {
 #endif
 
 #define ACT_VERIFY_MEMORY_BYTES ((uint64_t)256 << 20)
+#define ACT_VERIFY_MAX_THREADS  16
 
 /* Something found. */
 struct act_finding {
@@ -31,15 +39,16 @@ struct act_finding {
     bool is_path_cut;    /* these are only its first 2^20 bytes */
 };
 
-/* All zeros are the defaults. Callbacks are called from the calling thread. */
+/* All zeros are the defaults. */
 struct act_verify_options {
     uint64_t memory_bytes;           /* 0: ACT_VERIFY_MEMORY_BYTES */
     const char *temporary_directory; /* NULL: $TMPDIR, or /tmp */
-    bool is_all;                     /* go on after the first fault */
-    bool is_survey;                  /* what faults there are is not asked: no digest, no reports */
-    void *context;                   /* for the callbacks */
+    unsigned n_threads; /* that walk, 16 at most; 0: one for each CPU we may use, at most 4 */
+    bool is_all;        /* go on after the first fault */
+    bool is_survey;     /* what faults there are is not asked: no digest, no reports */
+    void *context;      /* for the callbacks */
     void (*on_finding)(void *context, const struct act_finding *finding);
-    /* Now and then: bytes of the file done, of all. */
+    /* Now and then: bytes of the file done, of all. Never fewer than the time before. */
     void (*on_progress)(void *context, uint64_t done, uint64_t total);
 };
 
@@ -75,7 +84,7 @@ struct act_survey {
 /*
  * Walks tree. Nothing is reported through the return value alone: on_finding has the details.
  *
- * ret_survey  filled whatever the result.
+ * ret_survey  filled whatever the result; the same whatever the number of threads.
  *
  * 0: no fault; ACT_CORRUPT: faults; or -errno (-ENOMEM; -ENOSPC: for the temporary file).
  */
