@@ -1,11 +1,12 @@
 /*
- * batch: many lookups side by side (section 5).
+ * batch: many lookups side by side (section 5). Compiled for each engine: see engine.h.
  *
  * A lookup is a chain of loads, each of which needs the one before: most of its time it waits. Here
  * several walks, the lanes, take turns. At the end of its turn a lane names what it will read next,
  * and that is on its way while the others have theirs.
  */
 #include "tree/child.h"
+#include "tree/engine.h"
 #include "tree/match.h"
 #include "tree/tree.h"
 
@@ -27,7 +28,7 @@ enum turn {
 
 struct lane {
     enum turn turn;
-    unsigned rank;     /* TURN_TABLE: of the child */
+    unsigned n, rank;  /* TURN_TABLE: of the children, and of the one that is wanted */
     uint64_t at;       /* TURN_NODE */
     uint64_t limit;    /* the node ends at or before it */
     struct slice rest; /* of the key */
@@ -72,12 +73,13 @@ static inline int turn_branch(struct view *view, struct lane *lane)
         return end_with(lane, branch->has_value);
     if (branch->field == 0 || !child_rank(branch, lane->rest.p[0], &lane->rank))
         return ACT_MISS;
+    lane->n = child_count(branch);
     lane->rest = slice_of(lane->rest.p + 1, lane->rest.len - 1);
-    if (lane->rank > 0 && child_has_table(view->map, branch)) {
+    if (lane->rank > 0 && child_has_table(view->map, branch, lane->n)) {
         lane->turn = TURN_TABLE;
         return wait_for(view, branch->child - 2 * lane->rank, branch->offset);
     }
-    int r = lane->rank > 0 ? child_find(view, branch, lane->rank, &at) : 0;
+    int r = lane->rank > 0 ? child_skip(view, branch, lane->n, lane->rank, &at) : 0;
     return r == 0 ? go_to(view, lane, at, branch->offset) : r;
 }
 
@@ -96,7 +98,7 @@ static inline int turn_node(struct view *view, struct lane *lane)
 static inline int turn_table(struct view *view, struct lane *lane)
 {
     uint64_t at;
-    int r = child_look_up(view, &lane->node, lane->rank, &at);
+    int r = child_look_up(view, &lane->node, lane->n, lane->rank, &at);
     return r == 0 ? go_to(view, lane, at, lane->node.child - 2 * lane->rank) : r;
 }
 
@@ -140,8 +142,8 @@ static void begin(const struct act *tree, struct lane *lane, const struct act_ke
     lane->result = result;
 }
 
-void act_get_batch(const struct act *tree, const struct act_key *keys, size_t n,
-                   struct act_result *ret_results)
+void ENGINE_NAME(get_batch)(const struct act *tree, const struct act_key *keys, size_t n,
+                            struct act_result *ret_results)
 {
     struct view view = {.map = &tree->map, .tables = tree->tables};
     struct lane lanes[LANES];

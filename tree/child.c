@@ -30,14 +30,14 @@ static inline const uint8_t *node_skip(const uint8_t *at)
 /* How far the next sibling of the node at `at` is; 0: the child field is invalid. */
 static uint64_t node_bytes_last(const struct map *map, uint64_t at)
 {
-    uint8_t copy[NODE_WINDOW_BYTES];
+    uint8_t copy[MAP_WINDOW_BYTES];
     const uint8_t *window = node_window_copy(map, at, copy), *end = node_skip(window);
     return end ? (uint64_t)(end - window) : 0;
 }
 
 static inline uint64_t node_bytes(const struct map *map, uint64_t at)
 {
-    const uint8_t *window = map_at(map, at, NODE_WINDOW_BYTES);
+    const uint8_t *window = map_window(map, at);
     if (!window)
         return node_bytes_last(map, at);
     const uint8_t *end = node_skip(window);
@@ -59,11 +59,10 @@ static inline int sibling_skip(struct view *view, uint64_t at, uint64_t limit, u
 }
 
 /* The same step by step, which tells what is wrong. */
-static int run_skip_slowly(struct view *view, uint64_t first, uint64_t limit, unsigned rank,
-                           uint64_t *ret)
+static int siblings_skip_slowly(struct view *view, uint64_t at, uint64_t limit, unsigned n,
+                                uint64_t *ret)
 {
-    uint64_t at = first;
-    for (; rank > 0; rank--) {
+    for (; n > 0; n--) {
         int r = sibling_skip(view, at, limit, &at);
         if (r != 0)
             return r;
@@ -72,53 +71,43 @@ static int run_skip_slowly(struct view *view, uint64_t first, uint64_t limit, un
     return 0;
 }
 
-/* From the first of a run of siblings to number `rank`. Where the map has room for the longest
- * nodes there are, it is enough to look at the end whether they all lay before limit. */
-static int run_skip(struct view *view, uint64_t first, uint64_t limit, unsigned rank, uint64_t *ret)
+/* From the sibling at `at`, which stands before limit or not, `n` further. Where the map has room
+ * for the longest nodes there are, it is enough to look at the end whether all lay before limit. */
+static int siblings_skip(struct view *view, uint64_t at, uint64_t limit, unsigned n, uint64_t *ret)
 {
-    uint64_t room = ((uint64_t)rank + 1) * NODE_WINDOW_BYTES;
-    const uint8_t *begin = map_at(view->map, first, room), *at = begin;
-    for (unsigned left = rank; left > 0 && at; left--)
-        at = node_skip(at);
-    if (!at || first > limit || (uint64_t)(at - begin) > limit - first)
-        return run_skip_slowly(view, first, limit, rank, ret);
-    *ret = first + (uint64_t)(at - begin);
+    uint64_t room = ((uint64_t)n + 1) * MAP_WINDOW_BYTES;
+    const uint8_t *begin = map_at(view->map, at, room), *p = begin;
+    for (unsigned left = n; left > 0 && p; left--)
+        p = node_skip(p);
+    if (!p || at > limit || (uint64_t)(p - begin) > limit - at)
+        return siblings_skip_slowly(view, at, limit, n, ret);
+    *ret = at + (uint64_t)(p - begin);
     return 0;
 }
 
-/* The branch's run is walked once and kept. A run with a fault is not: what is found then depends
- * on how far a lookup goes, and that is the walk's to say. */
-static void table_make(struct view *view, const struct node *branch, unsigned n)
+/* Keeps where a run's children begin. A run with a fault is not kept: what is found then depends on
+ * how far a lookup goes, and that is the walk's to say. */
+static void run_remember(struct view *view, struct run run)
 {
-    uint32_t slot;
-    uint64_t at = branch->child;
+    uint16_t distances[TABLES_MAX_CHILDREN];
+    uint64_t at = run.first;
     struct act_fault fault = view->fault;
-    uint16_t *distances = tables_claim(view->tables, branch->offset, n, &slot);
-    if (!distances)
-        return;
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; i < run.n; i++) {
         /* A node takes at most 60 bytes, so 256 of them stay below 64 KiB. */
-        distances[i] = (uint16_t)(at - branch->child);
-        if (sibling_skip(view, at, branch->offset, &at) != 0) {
+        distances[i] = (uint16_t)(at - run.first);
+        if (sibling_skip(view, at, run.limit, &at) != 0) {
             view->fault = fault;
             return;
         }
     }
-    tables_publish(view->tables, slot, branch->offset);
+    tables_add(view->tables, run.limit, distances, run.n);
 }
 
-unsigned child_count(const struct node *branch)
+int run_skip(struct view *view, struct run run, unsigned rank, uint64_t *ret_offset)
 {
-    if (branch->field != NODE_FIELD_MASK)
-        return branch->field;
-    uint64_t mask[4];
-    node_children(branch, mask);
-    return bits_count(mask);
-}
-
-int child_skip(struct view *view, const struct node *branch, unsigned rank, uint64_t *ret_offset)
-{
-    if (view->tables && branch->field >= TABLES_MIN_CHILDREN)
-        table_make(view, branch, child_count(branch));
-    return run_skip(view, branch->child, branch->offset, rank, ret_offset);
+    struct tables_place from = {0, 0};
+    if (view->tables && rank >= TABLES_MIN_RANK &&
+        tables_find(view->tables, run.limit, rank, &from) == TABLES_HAS_NOT)
+        run_remember(view, run);
+    return siblings_skip(view, run.first + from.distance, run.limit, rank - from.rank, ret_offset);
 }

@@ -12,27 +12,55 @@
 #include "tree/tables.h"
 
 /* How many children a branch has. */
-unsigned child_count(const struct node *branch);
-
-/* Does the file hold a sibling table for the branch's run? */
-static inline bool child_has_table(const struct map *map, const struct node *branch)
+static inline unsigned child_count(const struct node *branch)
 {
-    if (branch->offset >= map->tables_end || branch->field == 0)
-        return false;
-    if (map->table_min <= NODE_FIELD_MASK)
-        return branch->field >= map->table_min;
-    return branch->field == NODE_FIELD_MASK && child_count(branch) >= map->table_min;
+    uint64_t mask[4];
+    if (branch->field != NODE_FIELD_MASK)
+        return branch->field;
+    for (unsigned i = 0; i < 4; i++)
+        mask[i] = load_le64(branch->set + 8 * i);
+    return bits_count(mask);
 }
 
-/* The step by the file's table: entry number r, a u16, stands 2 r bytes before the run. */
-static inline int child_look_up(struct view *view, const struct node *branch, unsigned rank,
-                                uint64_t *ret_offset)
+/* Does the file hold a sibling table for the branch's run of n? */
+static inline bool child_has_table(const struct map *map, const struct node *branch, unsigned n)
+{
+    return branch->offset < map->tables_end && n >= map->table_min;
+}
+
+/* Is byte a member of the branch's set, and which one? */
+static inline bool child_rank(const struct node *branch, uint8_t byte, unsigned *ret_rank)
+{
+    return branch->field == NODE_FIELD_MASK
+               ? rank_in_mask(branch->set, byte, ret_rank)
+               : rank_in_bytes(branch->set, branch->field, branch->has_room, byte, ret_rank);
+}
+
+/* What a leaf of a line takes: header, a value of two or three bytes, distance. */
+#define CHILD_LIKELY_BYTES 8
+
+/*
+ * Fetches what the walk is likely to read next, before it knows where that is: child number rank,
+ * as if its siblings were leaves; and its line data, as if those of the children behind it, which
+ * come before the run and its table, were as long as what is left of the key. In a large tree the
+ * three misses of a leaf, its place, itself and its line, then are one. A wrong guess costs little.
+ */
+static inline void child_prefetch(const struct map *map, const struct node *branch, unsigned n,
+                                  unsigned rank, size_t key_left)
+{
+    uint64_t table_bytes = child_has_table(map, branch, n) ? 2 * (n - 1) : 0;
+    node_prefetch(map, branch->child + CHILD_LIKELY_BYTES * rank);
+    node_prefetch(map, branch->child - table_bytes - (n - rank) * key_left);
+}
+
+/* The step by the file's table: entry number r, a u16, stands 2 r bytes before the run of n. */
+static inline int child_look_up(struct view *view, const struct node *branch, unsigned n,
+                                unsigned rank, uint64_t *ret_offset)
 {
     const struct map *map = view->map;
     uint64_t first = branch->child;
-    uint64_t room = first < map->tables_begin ? 0 : (first - map->tables_begin) / 2;
-    /* The whole table must stand behind the metadata; the widest has 255 entries. */
-    if (room < 255 && room < child_count(branch) - 1)
+    /* The whole table must stand behind the metadata. */
+    if (first < map->tables_begin || (first - map->tables_begin) / 2 < n - 1)
         return view_corrupt(view, first, "a sibling table that runs into the metadata");
     const uint8_t *entry = map_at(map, first - 2 * (uint64_t)rank, 2);
     uint64_t distance = entry ? entry[0] | (uint64_t)entry[1] << 8 : 0;
@@ -43,48 +71,49 @@ static inline int child_look_up(struct view *view, const struct node *branch, un
     return 0;
 }
 
-/* The step without the file's table; makes one if the branch is wide and there is room. 0 or
- * ACT_CORRUPT. */
-int child_skip(struct view *view, const struct node *branch, unsigned rank, uint64_t *ret_offset);
+/* A run of n siblings. */
+struct run {
+    uint64_t first; /* offset */
+    uint64_t limit; /* its branch's offset: they end at or before it */
+    unsigned n;
+};
 
-/* Is byte a member of the branch's set, and which one? */
-static inline bool child_rank(const struct node *branch, uint8_t byte, unsigned *ret_rank)
-{
-    bool has_room = branch->set_room >= CHILD_MASK_BYTES;
-    return branch->field == NODE_FIELD_MASK
-               ? rank_in_mask(branch->set, byte, ret_rank)
-               : rank_in_bytes(branch->set, branch->field, has_room, byte, ret_rank);
-}
+/* From the first of a run to number `rank`, with a cache by way of it. 0 or ACT_CORRUPT. */
+int run_skip(struct view *view, struct run run, unsigned rank, uint64_t *ret_offset);
 
 /* The offset of child number rank, where the file has no table. */
-static inline int child_find(struct view *view, const struct node *branch, unsigned rank,
-                             uint64_t *ret_offset)
+static inline int child_skip(struct view *view, const struct node *branch, unsigned n,
+                             unsigned rank, uint64_t *ret_offset)
 {
-    if (view->tables && branch->field >= TABLES_MIN_CHILDREN) {
-        const uint16_t *distances = tables_find(view->tables, branch->offset);
-        if (distances) {
-            *ret_offset = branch->child + distances[rank];
+    if (view->tables) {
+        uint64_t distance;
+        if (tables_find_exactly(view->tables, branch->offset, rank, &distance)) {
+            *ret_offset = branch->child + distance;
             return 0;
         }
     }
-    return child_skip(view, branch, rank, ret_offset);
+    return run_skip(view, (struct run){branch->child, branch->offset, n}, rank, ret_offset);
 }
 
 /*
- * The offset of the branch's child that byte leads to. Its run ends at or before the branch: read
- * it with limit = branch->offset. 0, ACT_MISS or ACT_CORRUPT.
+ * The offset of the branch's child that the first byte of key leads to, which has at least one. Its
+ * run ends at or before the branch: read it with limit = branch->offset. 0, ACT_MISS or
+ * ACT_CORRUPT.
  */
-static inline int child_step(struct view *view, const struct node *branch, uint8_t byte,
-                             uint64_t *ret_offset)
+static inline __attribute__((always_inline)) int child_step(struct view *view,
+                                                            const struct node *branch,
+                                                            struct slice key, uint64_t *ret_offset)
 {
     unsigned rank;
-    if (!child_rank(branch, byte, &rank))
+    if (!child_rank(branch, key.p[0], &rank))
         return ACT_MISS;
+    unsigned n = child_count(branch);
+    child_prefetch(view->map, branch, n, rank, key.len);
     if (rank == 0) {
         *ret_offset = branch->child;
         return 0;
     }
-    if (child_has_table(view->map, branch))
-        return child_look_up(view, branch, rank, ret_offset);
-    return child_find(view, branch, rank, ret_offset);
+    if (child_has_table(view->map, branch, n))
+        return child_look_up(view, branch, n, rank, ret_offset);
+    return child_skip(view, branch, n, rank, ret_offset);
 }

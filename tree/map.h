@@ -1,9 +1,9 @@
 /*
  * map: the bytes of a tree, and the one checked way to them.
  *
- * map_at is the only function that turns an offset into a pointer. It compares against what is left
- * *before* anything is added, so no offset or length from a file can overflow. Everything above
- * (varint, node, lookup) asks it for every object.
+ * map_at and map_window are the only functions that turn an offset into a pointer. They compare
+ * against what is left *before* anything is added, so no offset or length from a file can overflow.
+ * Everything above (varint, node, lookup) asks them for every object.
  */
 #pragma once
 
@@ -15,14 +15,26 @@ struct tables;
 
 struct map {
     const uint8_t *base;
-    uint64_t size;   /* bytes, as taken at open */
-    uint64_t mapped; /* bytes to unmap; 0: the memory is the caller's */
+    uint64_t size;      /* bytes, as taken at open */
+    uint64_t mapped;    /* bytes of the file in the address space; 0: the memory is the caller's */
+    uint64_t n_windows; /* from each offset below it, MAP_WINDOW_BYTES can be read */
 
     /* Section 11, as far as it counts for the root in use; zeros without metadata. */
     uint64_t tables_end;   /* branches below it have sibling tables: E, or 0 */
     uint64_t tables_begin; /* no table entry lies below it: the end of the metadata */
     unsigned table_min;    /* children from which on: W */
 };
+
+/* From a node's first byte: the longest node (a branch with a value: 1 + 9 + 9 + 32) and what the
+ * 8-byte load of a number may cover behind it. */
+#define MAP_WINDOW_BYTES 64
+
+/* size bytes at base, which are the caller's, and nothing behind them that could be read. */
+static inline struct map map_of(const uint8_t *base, uint64_t size)
+{
+    uint64_t n_windows = size < MAP_WINDOW_BYTES ? 0 : size - MAP_WINDOW_BYTES + 1;
+    return (struct map){.base = base, .size = size, .n_windows = n_windows};
+}
 
 /* One walk's way to the map: what it may touch, and what it found broken. */
 struct view {
@@ -46,6 +58,13 @@ static inline const uint8_t *map_at(const struct map *map, uint64_t offset, uint
     return map->base + offset;
 }
 
+/* MAP_WINDOW_BYTES from offset, which lies in the map, or NULL. Those behind the map's end can be
+ * read and mean nothing. */
+static inline const uint8_t *map_window(const struct map *map, uint64_t offset)
+{
+    return offset < map->n_windows ? map->base + offset : NULL;
+}
+
 static inline uint64_t load_le64(const uint8_t *p)
 {
     uint64_t v;
@@ -64,7 +83,7 @@ int varint_read_slow(struct view *view, uint64_t offset, uint64_t limit, uint64_
 static inline int varint_read(struct view *view, uint64_t offset, uint64_t limit,
                               uint64_t *ret_value, uint64_t *ret_end)
 {
-    const uint8_t *p = map_at(view->map, offset, 9);
+    const uint8_t *p = map_window(view->map, offset);
     if (!p)
         return varint_read_slow(view, offset, limit, ret_value, ret_end);
     uint64_t end = offset + 1;

@@ -4,23 +4,16 @@
 #include "tree/node.h"
 
 const uint8_t *node_window_copy(const struct map *map, uint64_t offset,
-                                uint8_t copy[NODE_WINDOW_BYTES])
+                                uint8_t copy[MAP_WINDOW_BYTES])
 {
     if (!map_at(map, offset, 1))
         return NULL;
-    size_t left = (size_t)(map->size - offset);
+    uint64_t left = map->size - offset;
+    if (left > MAP_WINDOW_BYTES)
+        left = MAP_WINDOW_BYTES;
     memcpy(copy, map_at(map, offset, left), left);
-    memset(copy + left, 0, NODE_WINDOW_BYTES - left);
+    memset(copy + left, 0, MAP_WINDOW_BYTES - left);
     return copy;
-}
-
-int node_read_last(struct view *view, uint64_t offset, uint64_t limit, struct node *node)
-{
-    uint8_t copy[NODE_WINDOW_BYTES];
-    const uint8_t *window = node_window_copy(view->map, offset, copy);
-    if (!window)
-        return view_corrupt(view, offset, "a node outside the file");
-    return node_read_in(view, window, offset, limit, node);
 }
 
 void node_children(const struct node *branch, uint64_t children[4])

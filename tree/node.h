@@ -5,7 +5,8 @@
  * lead down and stay behind the header, its line lies wholly before it. So offsets strictly
  * decrease along every path, and no file can make a walk go round.
  *
- * It stands in the header because a lookup is little else: as a call it took a fifth longer.
+ * It stands in the header, and is always inlined, because a lookup is little else: as a call it
+ * took a fifth longer, and so it does where *node is not kept in registers.
  */
 #pragma once
 
@@ -20,10 +21,6 @@
 #define LINE_HAS_CHILD   0x01
 #define CHILD_MASK_BYTES 32
 
-/* From a node's first byte: the longest node (a branch with a value: 1 + 9 + 9 + 32) and what the
- * 8-byte load of a number may cover behind it. */
-#define NODE_WINDOW_BYTES 64
-
 struct node {
     uint64_t offset;
     uint64_t end; /* first byte behind it */
@@ -32,8 +29,8 @@ struct node {
     uint64_t line_at;   /* line node: offset of its line data */
     struct slice line;  /* and its bytes, at least one: once they are read */
     const uint8_t *set; /* branch: child bytes, or the mask if field is NODE_FIELD_MASK */
-    uint64_t set_room;  /* bytes of the map from set on */
     uint8_t field;      /* branch: the child field */
+    bool has_room;      /* branch: CHILD_MASK_BYTES can be read at set */
     bool is_line;
     bool has_value;
 };
@@ -41,10 +38,7 @@ struct node {
 /* What is left of the map behind offset, with zeros behind it, in copy; NULL: offset lies outside
  * the map. For the last bytes of a map, where a whole window is not left. */
 const uint8_t *node_window_copy(const struct map *map, uint64_t offset,
-                                uint8_t copy[NODE_WINDOW_BYTES]);
-
-/* node_read_head there. */
-int node_read_last(struct view *view, uint64_t offset, uint64_t limit, struct node *node);
+                                uint8_t copy[MAP_WINDOW_BYTES]);
 
 /* The set of a branch's child bytes, as in struct act_node. */
 void node_children(const struct node *branch, uint64_t children[4]);
@@ -100,8 +94,7 @@ static inline void node_prefetch(const struct map *map, uint64_t offset)
     __builtin_prefetch(map->base + offset);
 }
 
-/* node_read_head from the node's window. Fills *node in place, field by field: a copy at the end
- * would stall on the stores before it. */
+/* node_read_head from the node's window. */
 static inline __attribute__((always_inline)) int node_read_in(struct view *view,
                                                               const uint8_t *window,
                                                               uint64_t offset, uint64_t limit,
@@ -138,25 +131,29 @@ static inline __attribute__((always_inline)) int node_read_in(struct view *view,
         r = reference_resolve(view, offset, line, &node->line_at);
     if (node->field > 0) {
         node->set = map_at(view->map, set_at, node->field);
-        node->set_room = view->map->size - set_at;
+        node->has_room = map_window(view->map, offset);
     }
     return r;
 }
 
 /* Decodes the node at offset, which must end at or before limit, but for the line data of a line
  * node. 0 or ACT_CORRUPT: then *node is not to be used. */
-static inline int node_read_head(struct view *view, uint64_t offset, uint64_t limit,
-                                 struct node *node)
+static inline __attribute__((always_inline)) int node_read_head(struct view *view, uint64_t offset,
+                                                                uint64_t limit, struct node *node)
 {
-    const uint8_t *window = map_at(view->map, offset, NODE_WINDOW_BYTES);
+    uint8_t copy[MAP_WINDOW_BYTES];
+    const uint8_t *window = map_window(view->map, offset);
     if (!window)
-        return node_read_last(view, offset, limit, node);
+        window = node_window_copy(view->map, offset, copy);
+    if (!window)
+        return view_corrupt(view, offset, "a node outside the file");
     return node_read_in(view, window, offset, limit, node);
 }
 
 /* All of it. A line node names both its bytes and its child, so one is fetched while the other is
  * compared. */
-static inline int node_read(struct view *view, uint64_t offset, uint64_t limit, struct node *node)
+static inline __attribute__((always_inline)) int node_read(struct view *view, uint64_t offset,
+                                                           uint64_t limit, struct node *node)
 {
     int r = node_read_head(view, offset, limit, node);
     if (r != 0 || !node->is_line)

@@ -5,6 +5,7 @@
  * refusal here, not a SIGBUS. What is wrong with a file is told in one line that names the file.
  */
 #include "base/fd.h"
+#include "tree/engine.h"
 #include "tree/meta.h"
 #include "tree/node.h"
 #include "tree/tables.h"
@@ -171,7 +172,7 @@ static int tree_new(struct map map, const struct head *head, const char *name,
         errno = ENOMEM;
         return refuse_errno(error, name, "cannot open");
     }
-    *tree = (struct act){.map = map, .header_root = root};
+    *tree = (struct act){.map = map, .header_root = root, .engine = engine_best()};
     tree_read_metadata(tree, head);
     tree_use_root(tree, root);
     *ret_tree = tree;
@@ -183,6 +184,20 @@ static void advise(void *p, size_t size)
 {
     (void)madvise(p, size, MADV_RANDOM);
     (void)madvise(p, size, MADV_DONTDUMP);
+}
+
+/* The file, and behind it memory that can be read: a window at the file's last byte may end there.
+ */
+static void *map_file(int fd, size_t size)
+{
+    size_t bytes = size + MAP_WINDOW_BYTES;
+    void *p = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED || mmap(p, size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) != MAP_FAILED)
+        return p;
+    int saved = errno;
+    munmap(p, bytes);
+    errno = saved;
+    return MAP_FAILED;
 }
 
 int act_open_fd(int fd, const char *name, struct act **ret_tree, struct act_error *ret_error)
@@ -201,13 +216,13 @@ int act_open_fd(int fd, const char *name, struct act **ret_tree, struct act_erro
         return refuse_errno(ret_error, name, "cannot read");
     if (head.len < HEADER_BYTES)
         return size_check(head.len, name, ret_error);
-    void *p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+    void *p = map_file(fd, size);
     if (p == MAP_FAILED)
         return refuse_errno(ret_error, name, "cannot map");
     advise(p, size);
-    struct map map = {.base = p, .size = size, .mapped = size};
+    struct map map = {.base = p, .size = size, .mapped = size, .n_windows = size};
     if ((r = tree_new(map, &head, name, ret_tree, ret_error)) != 0)
-        munmap(p, size);
+        munmap(p, size + MAP_WINDOW_BYTES);
     return r;
 }
 
@@ -229,7 +244,7 @@ int act_open_memory(const void *data, size_t size, const char *name, struct act 
         return r;
     head.len = size < sizeof head.bytes ? size : sizeof head.bytes;
     memcpy(head.bytes, data, head.len);
-    return tree_new((struct map){.base = data, .size = size}, &head, name, ret_tree, ret_error);
+    return tree_new(map_of(data, size), &head, name, ret_tree, ret_error);
 }
 
 void act_close(struct act *tree)
@@ -237,13 +252,17 @@ void act_close(struct act *tree)
     if (!tree)
         return;
     if (tree->map.mapped > 0)
-        munmap((void *)(uintptr_t)tree->map.base, tree->map.mapped);
+        munmap((void *)(uintptr_t)tree->map.base, tree->map.mapped + MAP_WINDOW_BYTES);
     tables_free(tree->tables);
     free(tree);
 }
 
 int act_cache_tables(struct act *tree, size_t bytes)
 {
+    /* More would only spread it over more of the processor's caches. */
+    size_t enough = tree->map.size / 2 > TABLES_MIN_BYTES ? tree->map.size / 2 : TABLES_MIN_BYTES;
+    if (bytes > enough)
+        bytes = enough;
     tables_free(tree->tables);
     tree->tables = bytes > 0 ? tables_new(bytes) : NULL;
     return bytes == 0 || tree->tables ? 0 : -ENOMEM;

@@ -81,9 +81,10 @@ static bool list_last_below(const uint8_t *set, unsigned n, unsigned below, unsi
 static int child_at(struct path *path, struct frame *branch, unsigned byte, unsigned *ret_byte,
                     uint64_t *ret_offset)
 {
+    const uint8_t key[] = {(uint8_t)byte};
     branch->set_kind = SET_UNKNOWN;
     *ret_byte = byte;
-    return child_step(&path->view, &branch->node, (uint8_t)byte, ret_offset);
+    return child_step(&path->view, &branch->node, slice_of(key, 1), ret_offset);
 }
 
 int path_child_from(struct path *path, unsigned from, unsigned *ret_byte, uint64_t *ret_offset)
@@ -195,7 +196,7 @@ static int follow_branch(struct path *path, struct slice *rest)
     path->gap = byte;
     if (branch->node.field == 0)
         return ACT_MISS;
-    int r = child_step(&path->view, &branch->node, byte, &offset);
+    int r = child_step(&path->view, &branch->node, *rest, &offset);
     if (r == 0)
         r = path_push(path, offset, branch->node.offset, branch->start + 1);
     if (r != 0)

@@ -47,7 +47,8 @@ static int pass_branch(struct prefix_walk *walk, const struct node *node)
     walk->is_value_settled = false;
     if (walk->used == walk->key.len || node->field == 0)
         return 0;
-    int r = child_step(&walk->view, node, walk->key.p[walk->used], &walk->at);
+    struct slice rest = slice_of(walk->key.p + walk->used, walk->key.len - walk->used);
+    int r = child_step(&walk->view, node, rest, &walk->at);
     walk->used++;
     return r == ACT_MISS ? 0 : r;
 }
@@ -56,7 +57,7 @@ static int pass_branch(struct prefix_walk *walk, const struct node *node)
 static int next(struct prefix_walk *walk, struct act_prefix *ret)
 {
     while (walk->at != 0) {
-        struct node node;
+        struct node node = {0};
         int r = node_read(&walk->view, walk->at, walk->limit, &node);
         if (r != 0)
             return r;

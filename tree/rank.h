@@ -2,10 +2,15 @@
  * rank: which child a byte leads to: how many members of the child set are smaller.
  *
  * The set is taken as it is written, so that get, node and every later walk agree even where a
- * damaged set is not ascending (section 10). Eight bytes are compared at once; neither a vector
- * unit nor a popcount instruction is needed, which not every machine of the architecture has.
+ * damaged set is not ascending (section 10). A vector unit and a popcount instruction are not on
+ * every machine of the architecture: where code is compiled without them, eight bytes are compared
+ * at once.
  */
 #pragma once
+
+#ifdef __AVX2__
+#    include <immintrin.h>
+#endif
 
 #include "tree/map.h"
 
@@ -35,11 +40,30 @@ static inline uint64_t load_some(const uint8_t *p, unsigned n, bool has_room)
     return word;
 }
 
+#ifdef __AVX2__
+/* rank_in_bytes where 32 bytes can be read at set; n <= 31. */
+static inline bool rank_in_vector(const uint8_t *set, unsigned n, uint8_t byte, unsigned *ret_rank)
+{
+    __m256i bytes = _mm256_loadu_si256((const __m256i *)(const void *)set);
+    __m256i wanted = _mm256_set1_epi8((char)byte);
+    __m256i not_smaller = _mm256_cmpeq_epi8(_mm256_max_epu8(bytes, wanted), bytes);
+    uint32_t members = (UINT32_C(1) << n) - 1;
+    uint32_t equal = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, wanted));
+    uint32_t smaller = ~(uint32_t)_mm256_movemask_epi8(not_smaller) & members;
+    *ret_rank = (unsigned)__builtin_popcount(smaller);
+    return equal & members;
+}
+#endif
+
 /* How many members of the set are smaller than byte. False: byte is not a member. The set is taken
  * as it is written, ascending or not. has_room: 32 bytes can be read at set. */
 static inline bool rank_in_bytes(const uint8_t *set, unsigned n, bool has_room, uint8_t byte,
                                  unsigned *ret_rank)
 {
+#ifdef __AVX2__
+    if (has_room)
+        return rank_in_vector(set, n, byte, ret_rank);
+#endif
     unsigned rank = 0;
     uint64_t found = 0, wanted = EACH_BYTE(byte);
     for (unsigned i = 0; i < n; i += 8) {
@@ -55,9 +79,15 @@ static inline bool rank_in_bytes(const uint8_t *set, unsigned n, bool has_room, 
     return found;
 }
 
-/* The set bits of four words at once; the popcount instruction is not on every machine. */
+/* The set bits of four words at once. */
 static inline unsigned bits_count(const uint64_t words[4])
 {
+#ifdef __POPCNT__
+    unsigned n = 0;
+    for (unsigned i = 0; i < 4; i++)
+        n += (unsigned)__builtin_popcountll(words[i]);
+    return n;
+#else
     uint64_t nibbles = 0, bytes = 0;
     for (unsigned i = 0; i < 4; i++) {
         uint64_t pairs = words[i] - ((words[i] >> 1) & EACH_BYTE(0x55));
@@ -68,6 +98,7 @@ static inline unsigned bits_count(const uint64_t words[4])
     uint64_t halves =
         (bytes & UINT64_C(0x00ff00ff00ff00ff)) + ((bytes >> 8) & UINT64_C(0x00ff00ff00ff00ff));
     return (unsigned)((halves * UINT64_C(0x0001000100010001)) >> 48);
+#endif
 }
 
 static inline bool rank_in_mask(const uint8_t *mask, uint8_t byte, unsigned *ret_rank)

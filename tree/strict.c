@@ -28,7 +28,7 @@ uint8_t strict_child_byte(const struct strict *branch, unsigned index)
 bool strict_read_string_last(const struct map *map, uint64_t offset, uint64_t limit,
                              struct strict_string *ret)
 {
-    uint8_t copy[NODE_WINDOW_BYTES];
+    uint8_t copy[MAP_WINDOW_BYTES];
     const uint8_t *window = node_window_copy(map, offset, copy);
     return window && strict_string_in(window, offset, limit, ret);
 }

@@ -23,8 +23,8 @@ struct strict {
     bool is_line;
     bool has_value;
     bool has_child;
-    bool is_long;                    /* a number is longer than needed */
-    uint8_t copy[NODE_WINDOW_BYTES]; /* of the last bytes of the map; else unused */
+    bool is_long;                   /* a number is longer than needed */
+    uint8_t copy[MAP_WINDOW_BYTES]; /* of the last bytes of the map; else unused */
 };
 
 /* The smallest value that needs n bytes behind the first. */
@@ -61,7 +61,7 @@ static inline __attribute__((always_inline)) const char *strict_read(const struc
 {
     if (offset >= limit)
         return "fewer nodes in a run than the child set has members";
-    const uint8_t *window = map_at(map, offset, NODE_WINDOW_BYTES);
+    const uint8_t *window = map_at(map, offset, MAP_WINDOW_BYTES);
     if (!window)
         window = node_window_copy(map, offset, node->copy);
     const uint8_t *at = window;

@@ -6,21 +6,21 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-/* Distances behind the last table that are never given out: where a file is changed in place, a
- * branch can have more children now than when its table was made. What is read there is checked as
- * any offset is. */
-#define ARENA_SLACK 256
+/* The arena's share of the whole. */
+#define ARENA_PART 4
+
+/* Places behind the last run's that are never given out: where a file is changed in place, a branch
+ * can have more children now than when its places were taken. What is read there is checked as any
+ * offset is. */
+#define ARENA_SLACK TABLES_MAX_CHILDREN
 
 struct tables *tables_new(size_t bytes)
 {
-    unsigned bucket_bits = 4;
-    if (bytes < 4096)
+    if (bytes < TABLES_MIN_BYTES)
         return NULL;
-    /* A quarter for slots: on average a table then has 24 distances. */
-    while ((size_t)2 << (bucket_bits + 6) <= bytes / 4 && bucket_bits < 24)
-        bucket_bits++;
-    size_t slots_bytes = (size_t)1 << (bucket_bits + 6);
-    size_t arena_size = (bytes - slots_bytes) / sizeof(uint16_t) - ARENA_SLACK;
+    size_t bucket_bytes = sizeof(struct tables_slot) * TABLES_BUCKET_SLOTS;
+    size_t n_buckets = (bytes - bytes / ARENA_PART) / bucket_bytes;
+    size_t arena_size = (bytes - n_buckets * bucket_bytes) / sizeof(uint16_t) - ARENA_SLACK;
     struct tables *tables = malloc(sizeof *tables);
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (!tables || p == MAP_FAILED) {
@@ -31,8 +31,8 @@ struct tables *tables_new(size_t bytes)
     }
     *tables = (struct tables){
         .slots = p,
-        .arena = (uint16_t *)((char *)p + slots_bytes),
-        .hash_shift = 64 - bucket_bits,
+        .arena = (uint16_t *)((char *)p + n_buckets * bucket_bytes),
+        .n_buckets = n_buckets < UINT32_MAX ? n_buckets : UINT32_MAX,
         .arena_size = arena_size < UINT32_MAX / 2 ? (uint32_t)arena_size : UINT32_MAX / 2,
         .mapped_bytes = bytes,
     };
@@ -59,29 +59,35 @@ static int64_t take_room(struct tables *tables, unsigned n)
     return begin;
 }
 
-uint16_t *tables_claim(struct tables *tables, uint64_t branch, unsigned n, uint32_t *ret_slot)
+static struct tables_slot *claim(struct tables *tables, uint64_t branch)
 {
-    uint32_t first = tables_bucket(tables, branch);
-    for (uint32_t i = first; i < first + TABLES_BUCKET_SLOTS; i++) {
-        uint64_t expected = TABLES_SLOT_FREE;
-        /* A look first: a failed exchange would take the cache line from the other threads. */
-        if (atomic_load_explicit(&tables->slots[i].branch, memory_order_relaxed) != expected)
-            continue;
-        if (!atomic_compare_exchange_strong_explicit(&tables->slots[i].branch, &expected,
-                                                     TABLES_SLOT_CLAIMED, memory_order_relaxed,
-                                                     memory_order_relaxed))
-            continue;
-        int64_t begin = take_room(tables, n);
-        if (begin < 0)
-            return NULL; /* the slot stays claimed: there is no room for another either */
-        tables->slots[i].begin = (uint32_t)begin;
-        *ret_slot = i;
-        return tables->arena + begin;
+    struct tables_slot *slot = tables_bucket(tables, branch);
+    for (unsigned i = 0; i < TABLES_BUCKET_SLOTS; i++, slot++) {
+        uint64_t expected = TABLES_FREE;
+        if (atomic_compare_exchange_strong_explicit(&slot->key, &expected, TABLES_CLAIMED,
+                                                    memory_order_relaxed, memory_order_relaxed))
+            return slot;
     }
     return NULL;
 }
 
-void tables_publish(struct tables *tables, uint32_t slot, uint64_t branch)
+void tables_add(struct tables *tables, uint64_t branch, const uint16_t *distances, unsigned n)
 {
-    atomic_store_explicit(&tables->slots[slot].branch, branch, memory_order_release);
+    unsigned step = 0;
+    struct tables_slot *slot = claim(tables, branch);
+    if (!slot)
+        return;
+    int64_t begin = n > TABLES_PLACES + 1 ? take_room(tables, n) : -1;
+    if (begin >= 0) {
+        uint32_t at = (uint32_t)begin;
+        memcpy(slot->places, &at, sizeof at);
+        memcpy(tables->arena + begin, distances, n * sizeof *distances);
+        step = TABLES_ARENA;
+    } else {
+        while ((n - 1) >> step > TABLES_PLACES)
+            step++;
+        for (unsigned i = 1; i <= (n - 1) >> step; i++)
+            slot->places[i - 1] = distances[i << step];
+    }
+    atomic_store_explicit(&slot->key, branch << 8 | step, memory_order_release);
 }

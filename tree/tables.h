@@ -2,13 +2,17 @@
  * tables: a bounded cache of where the children in a run of siblings begin.
  *
  * A run has no index, so the child step skips every sibling before the one it wants. The first step
- * through a branch of many children walks its whole run once and keeps the distances; later steps
- * through it are one look. What comes first stays: every lookup passes the top of the tree, so the
- * runs that all lookups share come first.
+ * through a branch walks its whole run once and keeps where some of the children begin, evenly
+ * spread: later steps through it skip the few from the nearest of them. A slot of half a cache line
+ * has room for twelve, so a look is one cache line, and four MiB serve 100,000 branches. Of wider
+ * runs each child's place is kept in an arena, as long as that has room.
  *
- * Allocation-free after tables_new: one anonymous mapping, filled by bumping an index; the kernel
- * gives it memory as it is used. Threads may share it: an entry is written by the one thread that
- * claimed its slot and read only after it was published.
+ * What comes first stays: every lookup passes the top of the tree, so the runs that all lookups
+ * share come first.
+ *
+ * Allocation-free after tables_new: one anonymous mapping; the kernel gives it memory as it is
+ * used. Threads may share it: an entry is written by the one thread that claimed its slot and read
+ * only after it was published.
  */
 #pragma once
 
@@ -16,56 +20,109 @@
 #include <assert.h>
 #include <stdatomic.h>
 
-/* Fewer children than this are skipped as fast as a table is found. */
-#define TABLES_MIN_CHILDREN 4
+/* Of a child whose rank is lower the place is not looked up: it is skipped to as fast. */
+#define TABLES_MIN_RANK 2
 
-#define TABLES_BUCKET_SLOTS 4
-/* A slot's key: the branch's offset, or one of these, which no node has. */
-#define TABLES_SLOT_FREE    0
-#define TABLES_SLOT_CLAIMED 1
+#define TABLES_MIN_BYTES 4096 /* less is too little to be useful */
+
+#define TABLES_BUCKET_SLOTS 4 /* two cache lines, which come together */
+#define TABLES_PLACES       12
+#define TABLES_MAX_CHILDREN 256
+
+/* A slot's key: the branch's offset * 256 + the log2 of the step between the children that it has,
+ * or TABLES_ARENA; or one of these, which no branch has. */
+#define TABLES_FREE    0
+#define TABLES_CLAIMED 1
+#define TABLES_ARENA   0xff
 
 struct tables_slot {
-    _Atomic uint64_t branch;
-    uint32_t begin; /* of its distances in the arena; valid once branch is published */
-    uint32_t unused;
+    _Atomic uint64_t key;
+    /* Of child number i << step at i - 1: how far it is from the first. Or, as a u32, where those
+     * of all children begin in the arena. Valid once key is published. */
+    uint16_t places[TABLES_PLACES];
 };
 
-/* Slots in buckets of one cache line each, found by a hash of the branch's offset; behind them the
- * arena of distances. */
 struct tables {
     struct tables_slot *slots; /* owned, with the arena: one mapping */
     uint16_t *arena;
-    uint64_t hash_shift; /* the hash's upper bits are the bucket */
-    uint32_t arena_size; /* distances */
+    uint64_t n_buckets;
+    uint32_t arena_size; /* places */
     _Atomic uint32_t arena_used;
     size_t mapped_bytes;
 };
 
-static_assert(sizeof(struct tables_slot) * TABLES_BUCKET_SLOTS == 64, "a bucket is a cache line");
+static_assert(sizeof(struct tables_slot) == 32, "two slots are a cache line");
 
-/* bytes: of the whole cache. NULL: no memory, or too little to be useful. */
+/* bytes: of the whole cache. NULL: no memory, or less than TABLES_MIN_BYTES. */
 struct tables *tables_new(size_t bytes);
 void tables_free(struct tables *tables);
 
-/* The first slot of the branch's bucket. */
-static inline uint32_t tables_bucket(const struct tables *tables, uint64_t branch)
+/* A child from which on to skip. */
+struct tables_place {
+    unsigned rank;
+    unsigned distance; /* bytes from the first child */
+};
+
+/* What the cache has of a branch. */
+enum tables_found {
+    TABLES_HAS,     /* a place */
+    TABLES_HAS_NOT, /* nothing; there is room */
+    TABLES_FULL,    /* nothing, and nothing more will come in */
+};
+
+static inline struct tables_slot *tables_bucket(const struct tables *tables, uint64_t branch)
 {
-    return (uint32_t)((branch * UINT64_C(0x9e3779b97f4a7c15)) >> tables->hash_shift) *
-           TABLES_BUCKET_SLOTS;
+    uint64_t hash = (branch * UINT64_C(0x9e3779b97f4a7c15)) >> 32;
+    return tables->slots + TABLES_BUCKET_SLOTS * ((hash * tables->n_buckets) >> 32);
 }
 
-/* The distances of the run of the branch at this offset, or NULL: child number r begins at
- * first child + distances[r]. Valid until tables_free. */
-static inline const uint16_t *tables_find(const struct tables *tables, uint64_t branch)
+/* The last child of the branch at this offset whose place is known, up to number rank; whether it
+ * is there must still be checked, as any offset, if the file can change. */
+static inline enum tables_found tables_find(const struct tables *tables, uint64_t branch,
+                                            unsigned rank, struct tables_place *ret)
 {
-    const struct tables_slot *slot = &tables->slots[tables_bucket(tables, branch)];
-    for (unsigned i = 0; i < TABLES_BUCKET_SLOTS; i++, slot++)
-        if (atomic_load_explicit(&slot->branch, memory_order_acquire) == branch)
-            return tables->arena + slot->begin;
-    return NULL;
+    const struct tables_slot *slot = tables_bucket(tables, branch);
+    for (unsigned i = 0; i < TABLES_BUCKET_SLOTS; i++, slot++) {
+        uint64_t key = atomic_load_explicit(&slot->key, memory_order_acquire);
+        if (key == TABLES_FREE)
+            return TABLES_HAS_NOT;
+        if (key >> 8 != branch)
+            continue;
+        unsigned step = key & 0xff;
+        if (step == TABLES_ARENA) {
+            uint32_t begin;
+            memcpy(&begin, slot->places, sizeof begin);
+            *ret = (struct tables_place){rank, tables->arena[begin + rank]};
+            return TABLES_HAS;
+        }
+        unsigned n = rank >> step < TABLES_PLACES ? rank >> step : TABLES_PLACES;
+        *ret = (struct tables_place){n << step, n > 0 ? slot->places[n - 1] : 0};
+        return TABLES_HAS;
+    }
+    return TABLES_FULL;
 }
 
-/* Room for n distances of the branch, to be filled and then published; NULL: the cache is full.
- * A claim that is not published (the run is damaged) costs its slot. */
-uint16_t *tables_claim(struct tables *tables, uint64_t branch, unsigned n, uint32_t *ret_slot);
-void tables_publish(struct tables *tables, uint32_t slot, uint64_t branch);
+/* Does it have the place of just this child, in the bucket's first cache line? Mostly it does; else
+ * tables_find knows more. rank: 1 or above. */
+static inline bool tables_find_exactly(const struct tables *tables, uint64_t branch, unsigned rank,
+                                       uint64_t *ret_distance)
+{
+    const struct tables_slot *slot = tables_bucket(tables, branch);
+    for (unsigned i = 0; i < 2; i++, slot++) {
+        uint64_t key = atomic_load_explicit(&slot->key, memory_order_acquire) ^ branch << 8;
+        if (key == 0 && rank <= TABLES_PLACES) {
+            *ret_distance = slot->places[rank - 1];
+            return true;
+        }
+        if (key == TABLES_ARENA) {
+            uint32_t begin;
+            memcpy(&begin, slot->places, sizeof begin);
+            *ret_distance = tables->arena[begin + rank];
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Keeps where the n children of the branch begin, as far as there is room. */
+void tables_add(struct tables *tables, uint64_t branch, const uint16_t *distances, unsigned n);

@@ -5,6 +5,8 @@
 
 #include "tree/map.h"
 
+struct engine;
+
 struct act {
     struct map map;
     uint64_t header_root; /* offset; taken once, at open: writers replace the root in place */
@@ -12,5 +14,6 @@ struct act {
     enum act_metadata_state metadata_state;
     struct act_metadata metadata; /* section 11; valid from ACT_METADATA_FOREIGN on */
     enum act_values values;
-    struct tables *tables; /* owned; NULL: none */
+    struct tables *tables;       /* owned; NULL: none */
+    const struct engine *engine; /* how this machine looks keys up: see engine.h */
 };

@@ -3,6 +3,8 @@
  */
 #include "consistent.h"
 
+#include "tree/engine.h"
+
 #define DEPTH_MAX 256
 
 static bool has_child(const struct act_node *node, uint8_t byte)
@@ -43,11 +45,12 @@ static const char *check_node(int get, uint64_t value, int r, const struct act_n
 }
 
 /* The batch, with other walks beside this one, ends as get does. */
-static const char *check_batch(const struct act *tree, struct slice key, int get, uint64_t value)
+static const char *check_batch(const struct engine *engine, const struct act *tree,
+                               struct slice key, int get, uint64_t value)
 {
     const struct act_key keys[] = {{key.p, key.len}, {NULL, 0}, {key.p, key.len}};
     struct act_result results[3];
-    act_get_batch(tree, keys, 3, results);
+    engine->get_batch(tree, keys, 3, results);
     for (unsigned i = 0; i < 3; i += 2) {
         if (results[i].outcome != get)
             return "get and the batch differ";
@@ -59,6 +62,27 @@ static const char *check_batch(const struct act *tree, struct slice key, int get
     return NULL;
 }
 
+static bool is_same_fault(int r, const struct act_fault *a, const struct act_fault *b)
+{
+    return r != ACT_CORRUPT || (a->offset == b->offset && strcmp(a->reason, b->reason) == 0);
+}
+
+/* Every engine that this machine can run ends as act_get does. */
+static const char *check_engines(const struct act *tree, struct slice key, int get, uint64_t value,
+                                 const struct act_fault *fault)
+{
+    const char *wrong = NULL;
+    for (const struct engine *const *engine = engine_list(); *engine && !wrong; engine++) {
+        uint64_t other = 0;
+        struct act_fault of_other = {0};
+        if ((*engine)->get(tree, key, &other, &of_other) != get || other != value ||
+            !is_same_fault(get, fault, &of_other))
+            return "two engines differ";
+        wrong = check_batch(*engine, tree, key, get, value);
+    }
+    return wrong;
+}
+
 const char *consistent_at(const struct act *tree, struct slice key)
 {
     uint64_t value = 0;
@@ -68,7 +92,7 @@ const char *consistent_at(const struct act *tree, struct slice key)
     int get = act_get(tree, key.p, key.len, &value, &of_get);
     if (act_exists(tree, key.p, key.len, &of_exists) != get)
         return "exists and get differ";
-    if ((wrong = check_batch(tree, key, get, value)) != NULL)
+    if ((wrong = check_engines(tree, key, get, value, &of_get)) != NULL)
         return wrong;
     int r = act_node(tree, key.p, key.len, &node, &of_node);
     if ((wrong = check_node(get, value, r, &node)) != NULL ||
@@ -114,11 +138,6 @@ const char *consistent_below_root(const struct act *tree, size_t max_positions, 
                             .positions_left = max_positions,
                             .max_depth = max_depth < DEPTH_MAX ? max_depth : DEPTH_MAX};
     return explore(&x, 0);
-}
-
-static bool is_same_fault(int r, const struct act_fault *a, const struct act_fault *b)
-{
-    return r != ACT_CORRUPT || (a->offset == b->offset && a->reason == b->reason);
 }
 
 const char *consistent_between(const struct act *a, const struct act *b, struct slice key)

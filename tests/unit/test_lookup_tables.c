@@ -112,40 +112,92 @@ static void a_cache_too_small_is_told(void **state)
     treetest_close(&t);
 }
 
-/* Bytes that are changed under us may make a branch wider than its table: the look must stay inside
- * the cache, also behind the last table. The arena follows the slots, a quarter of the cache. */
+/* Bytes that are changed under us may make a branch wider than when its places were taken: a look
+ * must stay inside the cache, also behind the last run of the arena. The arena is its last quarter.
+ */
 static void every_child_number_stays_inside_the_cache(void **state)
 {
     (void)state;
-    const size_t bytes = 4096;
-    struct tables *tables = tables_new(bytes);
-    const uint16_t *begin = NULL, *distances;
-    uint32_t slot;
-    for (uint64_t branch = 16; branch < 400; branch++) {
-        distances = tables_claim(tables, branch, 8 + (unsigned)branch % 100, &slot);
-        begin = begin ? begin : distances;
-        if (distances)
-            assert_true(distances + 256 <= begin + (bytes - bytes / 4) / sizeof *begin);
-    }
-    assert_non_null(begin);
+    uint16_t distances[TABLES_MAX_CHILDREN] = {0};
+    struct tables *tables = tables_new(TABLES_MIN_BYTES);
+    const uint16_t *end = tables->arena + TABLES_MIN_BYTES / 4 / sizeof *end;
+    size_t n_found = 0;
+    for (uint64_t branch = 16; branch < 400; branch++)
+        tables_add(tables, branch, distances, 2 + (unsigned)branch % 255);
+    assert_true(tables->arena + tables->arena_size + TABLES_MAX_CHILDREN <= end);
+    assert_true(tables->arena_used <= tables->arena_size);
+    for (uint64_t branch = 16; branch < 400; branch++)
+        for (unsigned rank = 1; rank < TABLES_MAX_CHILDREN; rank++) {
+            struct tables_place place = {0};
+            if (tables_find(tables, branch, rank, &place) != TABLES_HAS)
+                continue;
+            assert_true(place.rank <= rank);
+            n_found++;
+        }
+    assert_true(n_found > 0);
     tables_free(tables);
 }
 
-static void what_is_not_published_is_not_found(void **state)
+/* The nearest place that is kept, and the way from there, lead to every child. */
+static void check_places(struct tables *tables, uint64_t branch, const uint16_t *distances,
+                         unsigned n, unsigned step_max)
+{
+    for (unsigned rank = 1; rank < n; rank++) {
+        struct tables_place place = {0};
+        uint64_t distance;
+        assert_int_equal(tables_find(tables, branch, rank, &place), TABLES_HAS);
+        assert_true(place.rank <= rank && rank - place.rank < step_max);
+        assert_int_equal(place.distance, distances[place.rank]);
+        if (tables_find_exactly(tables, branch, rank, &distance))
+            assert_int_equal(distance, distances[rank]);
+    }
+}
+
+static void runs_of_every_length_are_kept(void **state)
 {
     (void)state;
-    struct tables *tables = tables_new(1 << 16);
-    uint32_t slot;
-    uint16_t *distances = tables_claim(tables, 100, 9, &slot);
-    assert_non_null(distances);
-    assert_null(tables_find(tables, 100));
-    distances[8] = 77;
-    tables_publish(tables, slot, 100);
-    assert_ptr_equal(tables_find(tables, 100), distances);
-    assert_int_equal(tables_find(tables, 100)[8], 77);
-    assert_null(tables_find(tables, 101));
-    tables_free(tables);
+    uint16_t distances[TABLES_MAX_CHILDREN];
+    for (unsigned i = 0; i < TABLES_MAX_CHILDREN; i++)
+        distances[i] = (uint16_t)(7 * i);
+    for (unsigned n = 2; n <= TABLES_MAX_CHILDREN; n++) {
+        /* The arena has room for the first, and the slots for all of them. */
+        struct tables *tables = tables_new(TABLES_MIN_BYTES);
+        struct tables_place place = {0};
+        unsigned step_max = 1;
+        assert_int_equal(tables_find(tables, 16, 1, &place), TABLES_HAS_NOT);
+        tables_add(tables, 16, distances, n);
+        check_places(tables, 16, distances, n, 1);
+        assert_int_equal(tables_find(tables, 17, 1, &place), TABLES_HAS_NOT);
+        while (tables->arena_used <= tables->arena_size - n)
+            tables->arena_used += n;
+        while ((n - 1) / step_max > TABLES_PLACES)
+            step_max *= 2;
+        tables_add(tables, 17, distances, n);
+        check_places(tables, 17, distances, n, n > TABLES_PLACES + 1 ? step_max : 1);
+        tables_free(tables);
+    }
     tables_free(NULL);
+}
+
+/* A bucket that is full stays as it is, and says so. */
+static void a_full_cache_goes_on(void **state)
+{
+    (void)state;
+    const uint16_t distances[] = {0, 3, 9};
+    struct tables *tables = tables_new(TABLES_MIN_BYTES);
+    size_t n[3] = {0};
+    for (uint64_t branch = 16; branch < 1000; branch++)
+        tables_add(tables, branch, distances, 3);
+    for (uint64_t branch = 16; branch < 1000; branch++) {
+        struct tables_place place = {0};
+        enum tables_found found = tables_find(tables, branch, 2, &place);
+        n[found]++;
+        if (found == TABLES_HAS)
+            assert_int_equal(place.distance, 9);
+    }
+    assert_int_equal(n[TABLES_HAS], tables->n_buckets * TABLES_BUCKET_SLOTS);
+    assert_int_equal(n[TABLES_HAS_NOT], 0);
+    tables_free(tables);
 }
 
 struct reader {
@@ -196,7 +248,8 @@ int main(void)
         cmocka_unit_test(damaged_trees_answer_the_same_with_a_cache),
         cmocka_unit_test(a_cache_too_small_is_told),
         cmocka_unit_test(every_child_number_stays_inside_the_cache),
-        cmocka_unit_test(what_is_not_published_is_not_found),
+        cmocka_unit_test(runs_of_every_length_are_kept),
+        cmocka_unit_test(a_full_cache_goes_on),
         cmocka_unit_test(threads_may_fill_a_cache_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

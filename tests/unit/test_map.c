@@ -9,7 +9,7 @@ static void only_what_lies_inside_whole_is_given(void **state)
 {
     (void)state;
     struct bytes bytes = bytes_from_hex("00 01 02 03 04 05 06 07 08 09");
-    struct map map = {.base = bytes.p, .size = bytes.len};
+    struct map map = map_of(bytes.p, bytes.len);
     assert_ptr_equal(map_at(&map, 0, 0), bytes.p);
     assert_ptr_equal(map_at(&map, 0, 10), bytes.p);
     assert_ptr_equal(map_at(&map, 9, 1), bytes.p + 9);
@@ -63,7 +63,7 @@ static int read_at(struct slice bytes, uint64_t offset, uint64_t limit, uint64_t
                    uint64_t *end)
 {
     struct bytes exact = bytes_copy(bytes.p, bytes.len);
-    struct map map = {.base = exact.p, .size = exact.len};
+    struct map map = map_of(exact.p, exact.len);
     struct view view = {.map = &map};
     int r = varint_read(&view, offset, limit, value, end);
     if (r == ACT_CORRUPT)

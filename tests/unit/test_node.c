@@ -16,15 +16,21 @@ struct fixture {
 static void fixture_init(struct fixture *f, struct bytes bytes)
 {
     f->bytes = bytes;
-    f->map = (struct map){.base = bytes.p, .size = bytes.len};
+    f->map = map_of(bytes.p, bytes.len);
     f->view = (struct view){.map = &f->map};
+}
+
+static int step(struct view *view, const struct node *branch, int byte, uint64_t *ret_offset)
+{
+    const uint8_t key[] = {(uint8_t)byte};
+    return child_step(view, branch, slice_of(key, 1), ret_offset);
 }
 
 static void the_nodes_of_the_specification_are_read(void **state)
 {
     (void)state;
     struct fixture f;
-    struct node node;
+    struct node node = {0};
     fixture_init(&f, bytes_read_file(test_data_path("doc/a.act")));
 
     assert_int_equal(node_read(&f.view, 19, 65, &node), 0);
@@ -58,7 +64,7 @@ static void a_node_must_end_at_or_before_its_limit(void **state)
     (void)state;
     static const uint64_t offsets[] = {19, 27, 38, 41, 44, 47, 51};
     struct fixture f;
-    struct node node;
+    struct node node = {0};
     fixture_init(&f, bytes_read_file(test_data_path("doc/a.act")));
     for (size_t i = 0; i < N_ELEMENTS(offsets); i++) {
         assert_int_equal(node_read(&f.view, offsets[i], f.map.size, &node), 0);
@@ -116,7 +122,7 @@ static void every_broken_node_is_told(void **state)
     };
     for (size_t i = 0; i < N_ELEMENTS(broken); i++) {
         struct fixture f;
-        struct node node;
+        struct node node = {0};
         fixture_init(&f, with_header(broken[i].arena));
         assert_int_equal(node_read(&f.view, broken[i].offset, f.map.size, &node), ACT_CORRUPT);
         assert_non_null(f.view.fault.reason);
@@ -130,7 +136,7 @@ static void what_a_reader_ignores_does_not_matter(void **state)
 {
     (void)state;
     struct fixture f;
-    struct node node;
+    struct node node = {0};
     /* Bits 1 to 5 of a line's header are set; each number is longer than needed. */
     fixture_init(&f, with_header("02 61 62 fe f8 07 f9 03 00 40 05"));
     assert_int_equal(node_read(&f.view, 19, f.map.size, &node), 0);
@@ -156,10 +162,10 @@ static void make_wide(struct oracle *oracle, unsigned n)
 /* The offsets of the root's children, by reading them one after the other. */
 static void check_children(struct fixture *f, const struct node *root, const uint64_t children[4])
 {
-    uint64_t at = root->child, found;
-    struct node child;
+    uint64_t at = root->child, found = 0;
+    struct node child = {0};
     for (unsigned b = 0; b < 256; b++) {
-        int r = child_step(&f->view, root, (uint8_t)b, &found);
+        int r = step(&f->view, root, (uint8_t)b, &found);
         if (!(children[b >> 6] >> (b & 63) & 1)) {
             assert_int_equal(r, ACT_MISS);
             continue;
@@ -178,7 +184,7 @@ static void the_child_step_finds_every_child(void **state)
     for (size_t i = 0; i < N_ELEMENTS(widths); i++) {
         struct oracle oracle;
         struct fixture f;
-        struct node root;
+        struct node root = {0};
         uint64_t wanted[4], told[4];
         make_wide(&oracle, widths[i]);
         assert_int_equal(oracle.n, widths[i]);
@@ -198,16 +204,16 @@ static void fewer_siblings_than_the_set_says_are_corrupt(void **state)
 {
     (void)state;
     struct fixture f;
-    struct node root, child;
+    struct node root = {0}, child = {0};
     uint64_t at;
     /* Two leaves, and a branch that claims three children. */
     fixture_init(&f, with_header("40 01 40 02 03 04 61 62 63 00 00 00 00 00 00 00 00"));
     assert_int_equal(node_read(&f.view, 20, f.map.size, &root), 0);
-    assert_int_equal(child_step(&f.view, &root, 'a', &at), 0);
+    assert_int_equal(step(&f.view, &root, 'a', &at), 0);
     assert_int_equal(at, 16);
-    assert_int_equal(child_step(&f.view, &root, 'b', &at), 0);
+    assert_int_equal(step(&f.view, &root, 'b', &at), 0);
     assert_int_equal(at, 18);
-    assert_int_equal(child_step(&f.view, &root, 'c', &at), 0);
+    assert_int_equal(step(&f.view, &root, 'c', &at), 0);
     assert_int_equal(node_read(&f.view, at, root.offset, &child), ACT_CORRUPT);
     bytes_free(&f.bytes);
 }
@@ -228,12 +234,12 @@ static void a_broken_sibling_is_met_on_the_way(void **state)
     };
     for (size_t i = 0; i < N_ELEMENTS(broken); i++) {
         struct fixture f;
-        struct node root;
+        struct node root = {0};
         uint64_t at = 99;
         fixture_init(&f, with_header(broken[i].arena));
         int r = node_read(&f.view, broken[i].root, f.map.size, &root);
         if (r == 0)
-            r = child_step(&f.view, &root, i == 5 ? 'c' : 'b', &at);
+            r = step(&f.view, &root, i == 5 ? 'c' : 'b', &at);
         assert_int_equal(r, ACT_CORRUPT);
         assert_int_equal(at, 99);
         bytes_free(&f.bytes);

@@ -146,11 +146,12 @@ ACT_PUBLIC int act_open_memory(const void *data, size_t size, const char *name,
                                struct act **ret_tree, struct act_error *ret_error);
 
 /*
- * Gives the tree a cache of sibling tables, which makes lookups in files without tables of their
- * own several times faster where branches are wide. It is filled by the lookups themselves.
+ * Gives the tree a cache of sibling tables, which makes lookups faster where branches have no table
+ * in the file: in files of other writers several times, where they are wide. It is filled by the
+ * lookups themselves.
  *
- * bytes  its whole size; the kernel gives it memory as it is filled. 0 takes it away; less than
- * 4096 is too little to be useful.
+ * bytes  its whole size, of which no more is used than half the file's; the kernel gives it memory
+ * as it is filled. 0 takes it away; less than 4096 is too little to be useful.
  *
  * To be called before other threads use the tree. 0, or -ENOMEM: the tree works on without it.
  */
