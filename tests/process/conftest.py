@@ -28,9 +28,11 @@ hypothesis.settings.load_profile("actd")
 def pytest_configure(config):
     if not os.access(paths.ACTD, os.X_OK):
         pytest.exit(f"{paths.ACTD} is missing: build first, or set ACTD_BUILD", returncode=3)
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        # Under nohup: what is ignored here would be ignored in every program that a test starts.
-        signal.signal(signal.SIGHUP, lambda number, frame: None)
+    # Under nohup or in the background of a shell: what is ignored here would be ignored in every
+    # program that a test starts.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: None)
 
 
 def pytest_collection_modifyitems(config, items):
