@@ -90,7 +90,7 @@ static inline int turn_node(struct view *view, struct lane *lane)
         return r;
     if (!lane->node.is_line)
         return turn_branch(view, lane);
-    node_prefetch(view->map, lane->node.child);
+    node_prefetch_child(view->map, &lane->node);
     lane->turn = TURN_LINE;
     return wait_for(view, lane->node.line_at, lane->node.offset);
 }

@@ -10,6 +10,9 @@
 #define MAX_CHILDREN 256
 #define NO_UNIT      UINT32_MAX
 
+/* The number of the units that are written before the rest of the root's. */
+#define CLUSTER_BEFORE UINT32_MAX
+
 /* A reference inside a few pages: two bytes behind the first. */
 #define NEAR_REFERENCE_BYTES 3
 
@@ -219,22 +222,10 @@ static void fill(struct cluster *c, uint32_t root, uint32_t cluster, size_t *roo
     }
 }
 
-/* What the first page may take, so that it begins with a page of the file and ends with the tree:
- * it comes last. The weights are not exact, so that the end is aimed at a little before it. */
-static size_t first_room(const struct cluster *c)
-{
-    uint64_t weight = 0, root = c->units[c->n_units - 1].weight;
-    for (size_t i = 0; i < c->n_units; i++)
-        weight += c->units[i].weight;
-    uint64_t slack = weight / 64 + 64 < CLUSTER_BYTES / 8 ? weight / 64 + 64 : CLUSTER_BYTES / 8;
-    uint64_t room = (output_at(c->writer->output) + weight + slack) % CLUSTER_BYTES;
-    return room >= root + slack ? (size_t)(room - slack) : (size_t)(room + CLUSTER_BYTES - slack);
-}
-
 /* The pages come to stand in the reverse order. Result: the highest one. */
 static uint32_t lay_out(struct cluster *c)
 {
-    size_t room = first_room(c), n_queue = 0;
+    size_t room = CLUSTER_BYTES, n_queue = 0;
     uint32_t root = (uint32_t)c->n_units - 1, cluster = 0;
     fill(c, root, cluster, &room, &n_queue);
     for (size_t i = 0; i < n_queue; i++) {
@@ -293,8 +284,35 @@ static int write_unit(struct cluster *c, struct cluster_unit *unit)
     return r == 0 && unit->tail > 0 ? write_tail(c, unit) : r;
 }
 
-/* Units of one page stand in the plain order. */
-static int write_page(struct cluster *c, uint32_t cluster)
+/*
+ * The root's cluster seldom begins with a page of the file: those of its units that the fewest keys
+ * lead through fill what is left of the one before, so that the others, which every lookup passes,
+ * lie in one. The weights are not exact; a little more goes before.
+ */
+static void split_root(struct cluster *c)
+{
+    uint64_t room = CLUSTER_BYTES - output_at(c->writer->output) % CLUSTER_BYTES, weight = 0;
+    for (size_t i = 0; i < c->n_units; i++)
+        weight += c->units[i].cluster == 0 ? c->units[i].weight : 0;
+    uint64_t slack = weight / 64 + 16;
+    if (weight + slack <= room)
+        return;
+    for (uint64_t moved = 0; moved < room + slack;) {
+        uint32_t least = NO_UNIT;
+        /* A unit comes before the one that it hangs on, which has no fewer keys. */
+        for (uint32_t i = 0; i + 1 < c->n_units; i++)
+            if (c->units[i].cluster == 0 &&
+                (least == NO_UNIT || c->units[i].n_keys < c->units[least].n_keys))
+                least = i;
+        if (least == NO_UNIT)
+            return;
+        c->units[least].cluster = CLUSTER_BEFORE;
+        moved += c->units[least].weight;
+    }
+}
+
+/* Its units stand in the plain order. */
+static int write_cluster(struct cluster *c, uint32_t cluster)
 {
     int r = 0;
     for (size_t i = 0; i < c->n_units && r == 0; i++)
@@ -303,15 +321,25 @@ static int write_page(struct cluster *c, uint32_t cluster)
     return r;
 }
 
+static int write_laid_out(struct cluster *c)
+{
+    int r = 0;
+    for (uint32_t cluster = lay_out(c); cluster > 0 && r == 0; cluster--)
+        r = write_cluster(c, cluster);
+    if (r != 0)
+        return r;
+    split_root(c);
+    r = write_cluster(c, CLUSTER_BEFORE);
+    return r == 0 ? write_cluster(c, 0) : r;
+}
+
 int cluster_write(struct cluster *c, size_t begin, size_t end, bool is_laid_out,
                   struct cluster_place *ret)
 {
     int r = find_units(c, begin, end);
     if (r != 0)
         return r;
-    uint32_t last = is_laid_out ? lay_out(c) : 0;
-    for (uint32_t cluster = last + 1; cluster-- > 0 && r == 0;)
-        r = write_page(c, cluster);
+    r = is_laid_out ? write_laid_out(c) : write_cluster(c, 0);
     if (r == 0)
         *ret = c->units[c->n_units - 1].place;
     return r;

@@ -107,10 +107,9 @@ int dedup_add(struct dedup *dedup, enum dedup_kind kind, struct slice content, u
         const struct dedup_slot *slot = &dedup->slots[i];
         if (slot->tag == tag && slot->place >> OFFSET_BITS == more >> OFFSET_BITS) {
             uint64_t known = slot->place & DEDUP_MAX_OFFSET;
-            if (offset - known <= reach) {
-                *ret_offset = known;
+            *ret_offset = known;
+            if (offset - known <= reach)
                 return 0;
-            }
             dedup->slots[i].place = more | offset;
             return DEDUP_FAR;
         }

@@ -42,8 +42,8 @@ enum dedup_kind { DEDUP_LINE_DATA, DEDUP_BYTE_VALUE };
 
 /*
  * The offset of that content, if it is known to stand at most reach bytes before offset: 0 and
- * *ret_offset. Else it is known from now on to stand at offset: DEDUP_NEW, or DEDUP_FAR if it is
- * known to stand further away. Or -ENOMEM (never where max_bytes is reached).
+ * *ret_offset. Else it is known from now on to stand at offset: DEDUP_NEW, or DEDUP_FAR and
+ * *ret_offset if it was known to stand further away. Or -ENOMEM (never where max_bytes is reached).
  */
 int dedup_add(struct dedup *dedup, enum dedup_kind kind, struct slice content, uint64_t offset,
               uint64_t reach, uint64_t *ret_offset);

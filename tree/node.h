@@ -88,10 +88,18 @@ static inline int node_read_line(struct view *view, struct node *node)
     return line_data_read(view, node->line_at, node->offset, &node->line);
 }
 
-/* What will be read at offset may be fetched meanwhile. */
+/* What may be read at offset is fetched meanwhile. An offset outside the map is harmless. */
 static inline void node_prefetch(const struct map *map, uint64_t offset)
 {
-    __builtin_prefetch(map->base + offset);
+    __builtin_prefetch((const void *)((uintptr_t)map->base + offset));
+}
+
+/* A line's child, and what stands before it: most often the line's own data and the child's run, in
+ * that order downward. */
+static inline void node_prefetch_child(const struct map *map, const struct node *line)
+{
+    for (uint64_t back = 0; back <= 128; back += 64)
+        node_prefetch(map, line->child - back);
 }
 
 /* node_read_head from the node's window. */
@@ -158,6 +166,6 @@ static inline __attribute__((always_inline)) int node_read(struct view *view, ui
     int r = node_read_head(view, offset, limit, node);
     if (r != 0 || !node->is_line)
         return r;
-    node_prefetch(view->map, node->child);
+    node_prefetch_child(view->map, node);
     return node_read_line(view, node);
 }

@@ -12,22 +12,39 @@
 
 /* Line data: so long, and so far back, as to be written again. */
 #define NEAR_LINE_BYTES_MAX 256
-#define NEAR_BYTES          2048
+#define NEAR_BYTES          256
 
 static_assert(RUN_BYTES_MAX <= OUTPUT_RESERVE_MAX, "a run with its table fits into the buffer");
 
+static uint64_t number_bytes(uint64_t value)
+{
+    uint8_t number[NUMBER_BYTES_MAX];
+    return (uint64_t)(number_put(number, value) - number);
+}
+
+/* What it adds to the file to write so many bytes again instead of referring to them that far back;
+ * the new reference takes one byte. */
+static uint64_t repeated_cost(uint64_t len, uint64_t distance)
+{
+    uint64_t cost = number_bytes(len) + len + 1, saved = number_bytes(distance);
+    return cost > saved ? cost - saved : 0;
+}
+
 /*
  * How far back line data may stand to be used again. In the plain layout: anywhere. Else a lookup
- * would pay for every line on its way with a page of its own, so short line data that is further
- * away than half a page is written again (in a tree of file names that halves the pages of a
- * lookup), as long as that and the tables add no more than an eighth of the file.
+ * would pay for every line on its way with a cache line and often a page of its own, so short line
+ * data that is further away is written again (in a tree of file names that halves the pages of a
+ * lookup), as long as that and the tables add no more than an eighth of the file, and where the
+ * shorter reference makes up for it: up to three bytes.
  */
 static uint64_t line_reach(const struct writer *w, struct slice bytes)
 {
     if (w->table_min == 0 || bytes.len > NEAR_LINE_BYTES_MAX)
         return UINT64_MAX;
     uint64_t added = w->far_bytes + w->table_bytes + bytes.len;
-    return added <= output_at(w->output) / 8 ? NEAR_BYTES : UINT64_MAX;
+    if (added <= output_at(w->output) / 8)
+        return NEAR_BYTES;
+    return bytes.len > 3 ? UINT64_MAX : (UINT64_C(1) << (8 * bytes.len)) - 1;
 }
 
 /* Section 3, each content once. */
@@ -45,7 +62,7 @@ static int put_string(struct writer *w, enum dedup_kind kind, struct slice bytes
         return -EFBIG;
     size_t number_len = (size_t)(number_put(number, bytes.len) - number);
     if (r == DEDUP_FAR)
-        w->far_bytes += number_len + bytes.len;
+        w->far_bytes += repeated_cost(bytes.len, at - *ret_offset);
     else if (w->dedup->is_full)
         w->repeated_bytes_max += number_len + bytes.len;
     *ret_offset = at;
