@@ -31,6 +31,10 @@
 #define DIGEST_BYTES     ((size_t)1 << 20) /* read at a time */
 #define LINES_KEPT       65536             /* whose keys may still turn out to come again */
 
+/* Of the tree, to see what tables would cost; of a smaller one than that there is no need to. */
+#define SAMPLE_BYTES     ((uint64_t)1 << 20)
+#define SAMPLE_BYTES_MIN ((uint64_t)1 << 16)
+
 struct act_builder {
     struct act_builder_options options; /* defaults filled in */
     char *name;                         /* owned; for messages */
@@ -41,8 +45,10 @@ struct act_builder {
     struct dedup dedup;
     struct shaper shaper;
     struct sorter sorter;
-    bool is_sorting; /* entries go to the sorter */
-    bool is_broken;  /* by an error that was told, or finished */
+    unsigned table_min; /* for the shaper; 0: no tables */
+    bool is_sample;     /* what is shaped now is to tell the best table_min */
+    bool is_sorting;    /* entries go to the sorter */
+    bool is_broken;     /* by an error that was told, or finished */
 
     uint64_t last_line; /* of the entry that the shaper got last */
     uint64_t *lines;    /* owned: of the first LINES_KEPT sorted entries, if they are wanted */
@@ -86,13 +92,12 @@ static int options_check(struct act_builder *b)
         o->memory_bytes = ACT_BUILDER_MEMORY_BYTES;
     if (o->max_key_bytes == 0)
         o->max_key_bytes = ACT_MAX_KEY_BYTES;
-    if (o->table_min_children == 0)
-        o->table_min_children = ACT_BUILDER_TABLE_MIN_CHILDREN;
     if (o->memory_bytes < ACT_BUILDER_MIN_MEMORY_BYTES || o->memory_bytes > SIZE_MAX / 2)
         return fail(b, -EINVAL, "memory of %llu bytes: at least %llu are needed",
                     (unsigned long long)o->memory_bytes,
                     (unsigned long long)ACT_BUILDER_MIN_MEMORY_BYTES);
-    if (o->table_min_children < 2 || o->table_min_children > 256)
+    if (o->table_min_children != 0 &&
+        (o->table_min_children < 2 || o->table_min_children > MAX_CHILDREN))
         return fail(b, -EINVAL, "tables from %u children on: 2 to 256 make sense",
                     o->table_min_children);
     if (o->values != ACT_VALUES_U64 && o->values != ACT_VALUES_BYTES)
@@ -111,11 +116,20 @@ static int begin_file(struct act_builder *b)
     /* A quarter of the memory is for merging what was sorted. */
     uint64_t dedup_bytes = b->options.is_plain ? UINT64_MAX : b->options.memory_bytes / 4 * 3;
     dedup_init(&b->dedup, dedup_bytes);
-    int r = shaper_init(&b->shaper, &b->output, &b->dedup,
-                        b->options.is_plain ? 0 : b->options.table_min_children);
+    int r = shaper_init(&b->shaper, &b->output, &b->dedup, b->table_min);
     if (r == 0)
         r = output_append(&b->output, head, b->options.is_plain ? HEADER_BYTES : sizeof head);
     return settle(b, r, "cannot begin");
+}
+
+/* begin_file for entries of which nothing is known yet. */
+static int begin_tree(struct act_builder *b)
+{
+    b->is_sample = !b->options.is_plain && b->options.table_min_children == 0;
+    b->table_min = b->options.is_plain ? 0
+                   : b->is_sample      ? ACT_BUILDER_TABLE_MIN_CHILDREN
+                                       : b->options.table_min_children;
+    return begin_file(b);
 }
 
 /* A key that comes again is refused with the line where it came first; if the entries turn out not
@@ -154,7 +168,7 @@ static int builder_begin(struct act_builder *b, int fd)
     int r = settle(b, output_init(&b->output, fd), "cannot begin");
     if (r == 0)
         r = keep_lines(b);
-    return r == 0 ? begin_file(b) : r;
+    return r == 0 ? begin_tree(b) : r;
 }
 
 /* A builder that could not begin goes, and leaves its error. */
@@ -287,7 +301,7 @@ static int settle_duplicate(struct act_builder *b, const struct sorter_entry *en
 }
 
 /* 0, SHAPER_SMALLER, or an error that was told. */
-static int shape(struct act_builder *b, const struct sorter_entry *entry)
+static int shape_entry(struct act_builder *b, const struct sorter_entry *entry)
 {
     int r = shaper_compare(&b->shaper, entry->key);
     if (r == SHAPER_EQUAL)
@@ -337,13 +351,14 @@ static int put_root(struct act_builder *b, uint64_t root)
     return settle(b, output_write_at(b->fd, &root, sizeof root, MAGIC_BYTES), "cannot write");
 }
 
-/* All entries of the tree that stands in the file now. */
-static int walk_back(struct act_builder *b, const struct act *tree, size_t longest_key_bytes)
+/* All entries of a tree that we have built, to one of the functions that take them. */
+static int walk_back(struct act_builder *b, const struct act *tree, size_t longest_key_bytes,
+                     int (*take)(struct act_builder *b, const struct sorter_entry *entry))
 {
     struct act_cursor *cursor;
     struct sorter_entry entry = {0};
     /* A cursor takes address space for the longest key; 0 is its default. */
-    int r = settle(b, act_cursor_new(tree, longest_key_bytes + 1, &cursor), "cannot sort");
+    int r = settle(b, act_cursor_new(tree, longest_key_bytes + 1, &cursor), "cannot read back");
     if (r != 0)
         return r;
     r = act_cursor_first(cursor);
@@ -354,7 +369,7 @@ static int walk_back(struct act_builder *b, const struct act *tree, size_t longe
         if (b->options.values == ACT_VALUES_BYTES &&
             act_bytes(tree, entry.value, &entry.bytes.p, &entry.bytes.len, NULL) != 0)
             r = ACT_CORRUPT;
-        if (r != 0 || (r = sort(b, &entry)) != 0)
+        if (r != 0 || (r = take(b, &entry)) != 0)
             break;
     }
     act_cursor_free(cursor);
@@ -363,24 +378,53 @@ static int walk_back(struct act_builder *b, const struct act *tree, size_t longe
 }
 
 /* The bytes that were written can be read as a tree, although the metadata is not there yet. */
-static int open_back(struct act_builder *b, struct act **ret)
+static int end_back(struct act_builder *b)
 {
     uint64_t root = 0;
-    struct act_error error;
     int r = end_tree(b, &root);
-    if (r == 0)
-        r = put_root(b, root);
-    if (r == 0 && (r = act_open_fd(b->fd, "what was built", ret, &error)) != 0)
-        r = fail(b, r < 0 ? r : -EIO, "cannot be sorted: %s", error.message);
+    return r == 0 ? put_root(b, root) : r;
+}
+
+static int use_back(struct act_builder *b, int r, struct act *tree, const struct act_error *error)
+{
+    if (r != 0)
+        return fail(b, r < 0 ? r : -EIO, "cannot be read back: %s", error->message);
+    if (b->options.values == ACT_VALUES_BYTES) {
+        tree->values = ACT_VALUES_BYTES;
+        tree->metadata.objects_end = output_at(&b->output) - PADDING_BYTES;
+        tree->map.tables_begin = HEADER_BYTES + META_BYTES;
+    }
+    return 0;
+}
+
+static int open_back(struct act_builder *b, struct act **ret)
+{
+    struct act_error error;
+    int r = end_back(b);
+    if (r != 0)
+        return r;
+    r = act_open_fd(b->fd, "what was built", ret, &error);
+    r = use_back(b, r, *ret, &error);
     /* It is read once, from its start to its end. */
     if (r == 0)
         (void)madvise((void *)(uintptr_t)(*ret)->map.base, (*ret)->map.size, MADV_SEQUENTIAL);
-    if (r == 0 && b->options.values == ACT_VALUES_BYTES) {
-        (*ret)->values = ACT_VALUES_BYTES;
-        (*ret)->metadata.objects_end = output_at(&b->output) - PADDING_BYTES;
-        (*ret)->map.tables_begin = HEADER_BYTES + META_BYTES;
-    }
     return r;
+}
+
+/* The same from a copy, since the file begins anew. *ret_copy is to be freed after the tree. */
+static int copy_back(struct act_builder *b, struct act **ret, void **ret_copy)
+{
+    struct act_error error;
+    int r = end_back(b);
+    size_t size = (size_t)output_at(&b->output);
+    if (r != 0)
+        return r;
+    void *copy = *ret_copy = malloc(size);
+    r = settle(b, copy ? output_read_at(b->fd, copy, size, 0) : -ENOMEM, "cannot read back");
+    if (r != 0)
+        return r;
+    r = act_open_memory(copy, size, "what was built", ret, &error);
+    return use_back(b, r, *ret, &error);
 }
 
 static void end_shaping(struct act_builder *b)
@@ -389,10 +433,44 @@ static void end_shaping(struct act_builder *b)
     dedup_deinit(&b->dedup);
 }
 
+/* What was built so far tells from how many children on tables pay. If that is another number than
+ * was thought, it is built again. */
+static int end_sample(struct act_builder *b)
+{
+    struct act *tree = NULL;
+    void *copy = NULL;
+    uint64_t last_line = b->last_line;
+    size_t longest_key_bytes = (size_t)b->shaper.longest_key_bytes;
+    unsigned table_min = writer_best_table_min(&b->shaper.writer);
+    b->is_sample = false;
+    if (table_min == b->table_min || output_at(&b->output) < SAMPLE_BYTES_MIN)
+        return 0;
+    int r = copy_back(b, &tree, &copy);
+    if (r == 0)
+        r = settle(b, output_restart(&b->output), "cannot write");
+    if (r == 0) {
+        end_shaping(b);
+        b->table_min = table_min;
+        r = begin_file(b);
+    }
+    if (r == 0)
+        r = walk_back(b, tree, longest_key_bytes, shape_entry);
+    b->last_line = last_line;
+    act_close(tree);
+    free(copy);
+    return r;
+}
+
+static int shape(struct act_builder *b, const struct sorter_entry *entry)
+{
+    int r = shape_entry(b, entry);
+    return r == 0 && b->is_sample && output_at(&b->output) >= SAMPLE_BYTES ? end_sample(b) : r;
+}
+
 /* From the shaper to the sorter. */
 static int begin_sorting(struct act_builder *b)
 {
-    struct act *tree;
+    struct act *tree = NULL;
     size_t longest_key_bytes = (size_t)b->shaper.longest_key_bytes;
     const char *directory = getenv("TMPDIR");
     int r = settle(b,
@@ -401,10 +479,10 @@ static int begin_sorting(struct act_builder *b)
                    "cannot sort");
     if (r == 0)
         r = open_back(b, &tree);
-    if (r != 0)
-        return r;
-    end_shaping(b); /* its memory is needed */
-    r = walk_back(b, tree, longest_key_bytes);
+    if (r == 0) {
+        end_shaping(b); /* its memory is needed */
+        r = walk_back(b, tree, longest_key_bytes, sort);
+    }
     act_close(tree);
     free(b->lines); /* the sorter keeps them from here on */
     b->lines = NULL;
@@ -474,7 +552,7 @@ static void tell_progress(const struct act_builder *b, uint64_t done)
 static int shape_sorted(struct act_builder *b)
 {
     struct sorter_entry entry;
-    int r = begin_file(b);
+    int r = begin_tree(b);
     if (r == 0)
         r = settle(b, sorter_sort(&b->sorter, b->options.memory_bytes / 4), "cannot sort");
     if (r != 0)
@@ -520,7 +598,7 @@ static int put_metadata(struct act_builder *b, uint64_t root)
     uint8_t bytes[META_BYTES];
     struct act_metadata metadata = {
         .value_mode = (uint8_t)b->options.values,
-        .table_min_children = (uint16_t)b->options.table_min_children,
+        .table_min_children = (uint16_t)b->table_min,
         .root_offset = root,
         .objects_end = output_at(&b->output) - PADDING_BYTES,
         .n_keys = b->shaper.n_keys,
@@ -562,6 +640,8 @@ int act_builder_finish(struct act_builder *b, struct act_builder_summary *ret_su
     if (b->is_broken)
         return ACT_BUILDER_BROKEN;
     int r = b->is_sorting ? shape_sorted(b) : 0;
+    if (r == 0 && b->is_sample)
+        r = end_sample(b);
     if (r == 0)
         r = end_tree(b, &root);
     if (r == 0 && !b->options.is_plain)

@@ -7,8 +7,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define MAX_CHILDREN 256
-#define NO_UNIT      UINT32_MAX
+#define NO_UNIT UINT32_MAX
+
+/* By how much the weights of a page may be wrong. */
+#define ROOT_SLACK_BYTES (CLUSTER_BYTES / 32)
 
 /* The number of the units that are written before the rest of the root's. */
 #define CLUSTER_BEFORE UINT32_MAX
@@ -225,7 +227,7 @@ static void fill(struct cluster *c, uint32_t root, uint32_t cluster, size_t *roo
 /* The pages come to stand in the reverse order. Result: the highest one. */
 static uint32_t lay_out(struct cluster *c)
 {
-    size_t room = CLUSTER_BYTES, n_queue = 0;
+    size_t room = CLUSTER_BYTES - ROOT_SLACK_BYTES, n_queue = 0;
     uint32_t root = (uint32_t)c->n_units - 1, cluster = 0;
     fill(c, root, cluster, &room, &n_queue);
     for (size_t i = 0; i < n_queue; i++) {
@@ -294,10 +296,9 @@ static void split_root(struct cluster *c)
     uint64_t room = CLUSTER_BYTES - output_at(c->writer->output) % CLUSTER_BYTES, weight = 0;
     for (size_t i = 0; i < c->n_units; i++)
         weight += c->units[i].cluster == 0 ? c->units[i].weight : 0;
-    uint64_t slack = weight / 64 + 16;
-    if (weight + slack <= room)
+    if (weight + ROOT_SLACK_BYTES <= room)
         return;
-    for (uint64_t moved = 0; moved < room + slack;) {
+    for (uint64_t moved = 0; moved < room + ROOT_SLACK_BYTES;) {
         uint32_t least = NO_UNIT;
         /* A unit comes before the one that it hangs on, which has no fewer keys. */
         for (uint32_t i = 0; i + 1 < c->n_units; i++)

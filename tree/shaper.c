@@ -15,8 +15,6 @@
 #define TOP_BYTES_MAX     ((size_t)256 * 1024)
 #define WAITING_BYTES_MAX ((size_t)4 << 20)
 
-#define MAX_CHILDREN 256
-
 /* A reference takes about so many bytes; exact weights are not needed. */
 #define REFERENCE_BYTES 2
 

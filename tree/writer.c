@@ -3,12 +3,17 @@
  */
 #include "tree/writer.h"
 
+#include "act/builder.h"
+
 #include <assert.h>
 #include <errno.h>
 
-#define MAX_CHILDREN     256
 #define RUN_BYTES_MAX    (MAX_CHILDREN * (DESCRIPTION_ROOM + 2))
 #define NUMBER_BYTES_MAX 9
+
+/* From so many children on there may be tables; and are, if they are not much. */
+#define TABLE_MIN_LEAST 4
+#define TABLE_MIN_USUAL ACT_BUILDER_TABLE_MIN_CHILDREN
 
 /* Line data: so long, and so far back, as to be written again. */
 #define NEAR_LINE_BYTES_MAX 256
@@ -34,7 +39,7 @@ static uint64_t repeated_cost(uint64_t len, uint64_t distance)
  * How far back line data may stand to be used again. In the plain layout: anywhere. Else a lookup
  * would pay for every line on its way with a cache line and often a page of its own, so short line
  * data that is further away is written again (in a tree of file names that halves the pages of a
- * lookup), as long as that and the tables add no more than an eighth of the file, and where the
+ * lookup), as long as that and the tables add no more than a sixth of the file, and where the
  * shorter reference makes up for it: up to three bytes.
  */
 static uint64_t line_reach(const struct writer *w, struct slice bytes)
@@ -42,7 +47,7 @@ static uint64_t line_reach(const struct writer *w, struct slice bytes)
     if (w->table_min == 0 || bytes.len > NEAR_LINE_BYTES_MAX)
         return UINT64_MAX;
     uint64_t added = w->far_bytes + w->table_bytes + bytes.len;
-    if (added <= output_at(w->output) / 8)
+    if (added <= output_at(w->output) / 6)
         return NEAR_BYTES;
     return bytes.len > 3 ? UINT64_MAX : (UINT64_C(1) << (8 * bytes.len)) - 1;
 }
@@ -129,6 +134,7 @@ int writer_put_run(struct writer *w, const struct description *nodes, size_t n, 
         distances[i] = (uint16_t)(p - run);
         p = description_put(&nodes[i], sets + nodes[i].set, p, first + (uint64_t)(p - run));
     }
+    w->n_runs[n]++;
     if (has_table) {
         put_table(run, distances, n);
         w->n_tables++;
@@ -137,4 +143,28 @@ int writer_put_run(struct writer *w, const struct description *nodes, size_t n, 
     output_commit(w->output, table_bytes + (size_t)(p - run));
     *ret_first = first;
     return 0;
+}
+
+/* The bytes of the tables of all runs of n nodes. */
+static uint64_t tables_of(const struct writer *w, unsigned n)
+{
+    return w->n_runs[n] * 2 * (n - 1);
+}
+
+/*
+ * A table saves skipping siblings, and costs two bytes for each. Of short runs there are many: they
+ * get tables where all tables add no more than a sixteenth to the file, as in trees of names. Runs
+ * of 16 and more are worth two fifteenths, and longer ones that as well.
+ */
+unsigned writer_best_table_min(const struct writer *w)
+{
+    uint64_t plain = output_at(w->output) - w->table_bytes, bytes = 0;
+    unsigned table_min = MAX_CHILDREN;
+    for (unsigned n = MAX_CHILDREN; n >= TABLE_MIN_LEAST; n--) {
+        bytes += tables_of(w, n);
+        if (bytes > (n < TABLE_MIN_USUAL ? plain / 16 : plain / 15 * 2))
+            break;
+        table_min = n;
+    }
+    return table_min;
 }

@@ -9,6 +9,8 @@
 #include "tree/description.h"
 #include "tree/output.h"
 
+#define MAX_CHILDREN 256
+
 struct writer {
     struct output *output; /* borrowed */
     struct dedup *dedup;   /* borrowed */
@@ -17,6 +19,7 @@ struct writer {
     uint64_t n_lines, line_bytes;
     uint64_t n_byte_values, byte_value_bytes;
     uint64_t n_tables, table_bytes;
+    uint64_t n_runs[MAX_CHILDREN + 1]; /* by their number of nodes */
     uint64_t far_bytes; /* of line data that was written again, because it was too far away */
     uint64_t repeated_bytes_max;
 };
@@ -36,6 +39,9 @@ int writer_put_node(struct writer *writer, const struct description *d, const ui
 /* A run of n nodes (1 to 256) and its table, if it has one. */
 int writer_put_run(struct writer *writer, const struct description *nodes, size_t n,
                    const uint8_t *sets, uint64_t *ret_first);
+
+/* From how many children on tables pay in a tree like what was written so far. 4 to 256. */
+unsigned writer_best_table_min(const struct writer *writer);
 
 static inline bool writer_has_table(const struct writer *writer, size_t n)
 {

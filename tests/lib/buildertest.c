@@ -99,6 +99,10 @@ struct bytes build_file(const struct oracle *oracle, enum build_order order,
     return build_take(fd);
 }
 
+/* What the builder must have written before it chooses from how many children on there are tables.
+ */
+#define SAMPLE_BYTES_MIN 65536
+
 static void tell_finding(void *context, const struct act_finding *finding)
 {
     (void)context;
@@ -128,7 +132,12 @@ static void check_metadata(const struct bytes *file, const struct act_info *info
     assert_int_equal(m->version, 1);
     assert_int_equal(m->flags, 0);
     assert_int_equal(m->value_mode, o->values);
-    assert_int_equal(m->table_min_children, o->table_min_children ? o->table_min_children : 16);
+    if (o->table_min_children > 0)
+        assert_int_equal(m->table_min_children, o->table_min_children);
+    else if (file->len < SAMPLE_BYTES_MIN)
+        assert_int_equal(m->table_min_children, ACT_BUILDER_TABLE_MIN_CHILDREN);
+    else
+        assert_in_range(m->table_min_children, 4, 256);
     assert_int_equal(m->root_offset, info->root_offset);
     assert_int_equal(m->objects_end, file->len - 8);
     assert_int_equal(m->created_s, o->created_s);

@@ -166,6 +166,57 @@ static void large_sets_are_built(void **state)
     }
 }
 
+/* Builds it without a wish for tables: from how many children on they came, and what the file takes
+ * compared with a plain one. */
+static unsigned tables_chosen(const struct oracle *oracle, double *ret_size)
+{
+    struct act *tree;
+    struct act_info info;
+    const struct act_builder_options plain_options = {.is_plain = true};
+    struct bytes plain = build_file(oracle, BUILD_SORTED, &plain_options, NULL);
+    struct bytes file = build_file(oracle, BUILD_SORTED, NULL, NULL);
+    assert_int_equal(act_open_memory(file.p, file.len, "built", &tree, NULL), 0);
+    act_info(tree, &info);
+    act_close(tree);
+    *ret_size = (double)file.len / (double)plain.len;
+    bytes_free(&plain);
+    bytes_free(&file);
+    return info.metadata.table_min_children;
+}
+
+/* The file is the same in whatever order the entries came, also where a part was built twice. */
+static void tables_come_where_they_cost_little(void **state)
+{
+    (void)state;
+    double size;
+    struct treetest t;
+    treetest_open(&t, "cities.act", "cities.tsv.gz");
+    check_orders(&t.oracle, 0, 1000);
+    assert_in_range(tables_chosen(&t.oracle, &size), 4, 8);
+    assert_true(size < 1.15);
+    treetest_close(&t);
+}
+
+/* Each branch has n leaves of little more than a header: tables would add a sixth. */
+static void tables_stay_away_where_they_cost_much(void **state)
+{
+    (void)state;
+    static const unsigned widths[] = {10, 24, 60};
+    for (size_t w = 0; w < N_ELEMENTS(widths); w++) {
+        double size;
+        struct oracle oracle;
+        oracle_init(&oracle);
+        for (unsigned i = 0; i < 150000 / widths[w]; i++)
+            for (unsigned j = 0; j < widths[w]; j++) {
+                const uint8_t key[] = {(uint8_t)(i >> 8), (uint8_t)i, (uint8_t)(4 * j)};
+                oracle_add(&oracle, key, sizeof key, 1000 + i);
+            }
+        assert_in_range(tables_chosen(&oracle, &size), widths[w] + 1, 256);
+        assert_true(size < 1.15);
+        oracle_deinit(&oracle);
+    }
+}
+
 /* Keys of 70,000 bytes that share much, and one as long as is allowed. */
 static void long_keys_are_built(void **state)
 {
@@ -258,6 +309,8 @@ int main(void)
         cmocka_unit_test(values_at_every_border_are_built),
         cmocka_unit_test(the_files_of_the_stream_writer_are_built_byte_for_byte),
         cmocka_unit_test(large_sets_are_built),
+        cmocka_unit_test(tables_come_where_they_cost_little),
+        cmocka_unit_test(tables_stay_away_where_they_cost_much),
         cmocka_unit_test(long_keys_are_built),
         cmocka_unit_test(the_longest_key_is_an_option),
         cmocka_unit_test(branches_deep_below_each_other_are_built),

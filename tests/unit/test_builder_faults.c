@@ -32,6 +32,8 @@ struct scenario {
 static const struct scenario scenarios[] = {
     {.options = {.is_plain = true}, .n = 4000, .step = 1},
     {.options = {.table_min_children = 2}, .n = 4000, .step = 1},
+    /* So large that the builder looks what tables cost, and begins anew with fewer. */
+    {.options = {.is_plain = false}, .n = 8000, .step = 1},
     {.options = {.values = ACT_VALUES_BYTES, .duplicates = ACT_DUPLICATES_LAST},
      .n = 50,
      .step = 7},
