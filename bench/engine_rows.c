@@ -139,6 +139,7 @@ struct engine_row engine_rows[ENGINE_ROWS] = {
     {"plain", ".plain.act", open_act, run_act, 0, NULL, false},
     {"plain_cache", ".plain.act", open_act, run_act, (size_t)4 << 20, NULL, false},
     {"tables", ".act", open_act, run_act, 0, NULL, false},
+    {"tables_cache", ".act", open_act, run_act, (size_t)4 << 20, NULL, false},
     {"batch", ".act", engine_batch_open, engine_batch_run, 0, NULL, false},
     {"batch_plain", ".plain.act", engine_batch_open, engine_batch_run, (size_t)4 << 20, NULL,
      false},

@@ -19,7 +19,7 @@ struct engine_row {
     bool is_open;
 };
 
-#define ENGINE_ROWS 8
+#define ENGINE_ROWS 9
 
 extern struct engine_row engine_rows[ENGINE_ROWS];
 
