@@ -117,6 +117,7 @@ static int begin_file(struct act_builder *b)
     uint64_t dedup_bytes = b->options.is_plain ? UINT64_MAX : b->options.memory_bytes / 4 * 3;
     dedup_init(&b->dedup, dedup_bytes);
     int r = shaper_init(&b->shaper, &b->output, &b->dedup, b->table_min);
+    b->shaper.writer.is_sample = b->is_sample;
     if (r == 0)
         r = output_append(&b->output, head, b->options.is_plain ? HEADER_BYTES : sizeof head);
     return settle(b, r, "cannot begin");

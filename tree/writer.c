@@ -39,7 +39,7 @@ static uint64_t repeated_cost(uint64_t len, uint64_t distance)
  * How far back line data may stand to be used again. In the plain layout: anywhere. Else a lookup
  * would pay for every line on its way with a cache line and often a page of its own, so short line
  * data that is further away is written again (in a tree of file names that halves the pages of a
- * lookup), as long as that and the tables add no more than a sixth of the file, and where the
+ * lookup), as long as that and the tables add no more than a seventh of the file, and where the
  * shorter reference makes up for it: up to three bytes.
  */
 static uint64_t line_reach(const struct writer *w, struct slice bytes)
@@ -47,7 +47,7 @@ static uint64_t line_reach(const struct writer *w, struct slice bytes)
     if (w->table_min == 0 || bytes.len > NEAR_LINE_BYTES_MAX)
         return UINT64_MAX;
     uint64_t added = w->far_bytes + w->table_bytes + bytes.len;
-    if (added <= output_at(w->output) / 6)
+    if (added <= output_at(w->output) / 7)
         return NEAR_BYTES;
     return bytes.len > 3 ? UINT64_MAX : (UINT64_C(1) << (8 * bytes.len)) - 1;
 }
@@ -119,6 +119,24 @@ static void put_table(uint8_t *run, const uint16_t *distances, size_t n)
     }
 }
 
+/* By how many bytes the reference gets longer if a table comes between. */
+static uint64_t longer_by(uint64_t from, uint64_t to, uint64_t table_bytes)
+{
+    return to == 0 ? 0 : number_bytes(from + table_bytes - to) - number_bytes(from - to);
+}
+
+/* What a table adds to the file before a run that stands at `at` without one. */
+static uint64_t table_cost(const struct description *nodes, const uint16_t *distances, size_t n,
+                           uint64_t at)
+{
+    uint64_t table_bytes = 2 * (n - 1), cost = table_bytes;
+    for (size_t i = 0; i < n; i++) {
+        cost += longer_by(at + distances[i], nodes[i].child, table_bytes);
+        cost += longer_by(at + distances[i], nodes[i].line, table_bytes);
+    }
+    return cost;
+}
+
 int writer_put_run(struct writer *w, const struct description *nodes, size_t n, const uint8_t *sets,
                    uint64_t *ret_first)
 {
@@ -134,7 +152,8 @@ int writer_put_run(struct writer *w, const struct description *nodes, size_t n, 
         distances[i] = (uint16_t)(p - run);
         p = description_put(&nodes[i], sets + nodes[i].set, p, first + (uint64_t)(p - run));
     }
-    w->n_runs[n]++;
+    if (w->is_sample)
+        w->table_costs[n] += table_cost(nodes, distances, n, first - table_bytes);
     if (has_table) {
         put_table(run, distances, n);
         w->n_tables++;
@@ -145,24 +164,20 @@ int writer_put_run(struct writer *w, const struct description *nodes, size_t n, 
     return 0;
 }
 
-/* The bytes of the tables of all runs of n nodes. */
-static uint64_t tables_of(const struct writer *w, unsigned n)
-{
-    return w->n_runs[n] * 2 * (n - 1);
-}
-
 /*
  * A table saves skipping siblings, and costs two bytes for each. Of short runs there are many: they
  * get tables where all tables add no more than a sixteenth to the file, as in trees of names. Runs
- * of 16 and more are worth two fifteenths, and longer ones that as well.
+ * of 16 and more are worth an eighth, and longer ones that as well.
  */
 unsigned writer_best_table_min(const struct writer *w)
 {
-    uint64_t plain = output_at(w->output) - w->table_bytes, bytes = 0;
+    uint64_t plain = output_at(w->output), bytes = 0;
     unsigned table_min = MAX_CHILDREN;
+    for (unsigned n = w->table_min; n <= MAX_CHILDREN; n++)
+        plain -= w->table_costs[n];
     for (unsigned n = MAX_CHILDREN; n >= TABLE_MIN_LEAST; n--) {
-        bytes += tables_of(w, n);
-        if (bytes > (n < TABLE_MIN_USUAL ? plain / 16 : plain / 15 * 2))
+        bytes += w->table_costs[n];
+        if (bytes > (n < TABLE_MIN_USUAL ? plain / 16 : plain / 8))
             break;
         table_min = n;
     }

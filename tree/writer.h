@@ -19,7 +19,9 @@ struct writer {
     uint64_t n_lines, line_bytes;
     uint64_t n_byte_values, byte_value_bytes;
     uint64_t n_tables, table_bytes;
-    uint64_t n_runs[MAX_CHILDREN + 1]; /* by their number of nodes */
+    /* Of all runs of so many nodes: what their tables add, with the longer references over them. */
+    uint64_t table_costs[MAX_CHILDREN + 1];
+    bool is_sample;     /* table_costs are wanted */
     uint64_t far_bytes; /* of line data that was written again, because it was too far away */
     uint64_t repeated_bytes_max;
 };
@@ -40,7 +42,8 @@ int writer_put_node(struct writer *writer, const struct description *d, const ui
 int writer_put_run(struct writer *writer, const struct description *nodes, size_t n,
                    const uint8_t *sets, uint64_t *ret_first);
 
-/* From how many children on tables pay in a tree like what was written so far. 4 to 256. */
+/* From how many children on tables pay in a tree like what was written so far, as a sample. 4 to
+ * 256. */
 unsigned writer_best_table_min(const struct writer *writer);
 
 static inline bool writer_has_table(const struct writer *writer, size_t n)
