@@ -34,6 +34,7 @@
 /* Of the tree, to see what tables would cost; of a smaller one than that there is no need to. */
 #define SAMPLE_BYTES     ((uint64_t)1 << 20)
 #define SAMPLE_BYTES_MIN ((uint64_t)1 << 16)
+#define SAMPLE_BYTES_MAX ((uint64_t)4 << 20) /* there are large values in it: it is not copied */
 
 struct act_builder {
     struct act_builder_options options; /* defaults filled in */
@@ -379,13 +380,6 @@ static int walk_back(struct act_builder *b, const struct act *tree, size_t longe
 }
 
 /* The bytes that were written can be read as a tree, although the metadata is not there yet. */
-static int end_back(struct act_builder *b)
-{
-    uint64_t root = 0;
-    int r = end_tree(b, &root);
-    return r == 0 ? put_root(b, root) : r;
-}
-
 static int use_back(struct act_builder *b, int r, struct act *tree, const struct act_error *error)
 {
     if (r != 0)
@@ -400,8 +394,11 @@ static int use_back(struct act_builder *b, int r, struct act *tree, const struct
 
 static int open_back(struct act_builder *b, struct act **ret)
 {
+    uint64_t root = 0;
     struct act_error error;
-    int r = end_back(b);
+    int r = end_tree(b, &root);
+    if (r == 0)
+        r = put_root(b, root);
     if (r != 0)
         return r;
     r = act_open_fd(b->fd, "what was built", ret, &error);
@@ -412,18 +409,22 @@ static int open_back(struct act_builder *b, struct act **ret)
     return r;
 }
 
-/* The same from a copy, since the file begins anew. *ret_copy is to be freed after the tree. */
-static int copy_back(struct act_builder *b, struct act **ret, void **ret_copy)
+/* The same from a copy, since the file begins anew; in the file there is never a root before the
+ * end. *ret_copy is to be freed after the tree. */
+static int copy_back(struct act_builder *b, struct act **ret, uint8_t **ret_copy)
 {
+    uint64_t root = 0;
     struct act_error error;
-    int r = end_back(b);
+    int r = end_tree(b, &root);
     size_t size = (size_t)output_at(&b->output);
     if (r != 0)
         return r;
-    void *copy = *ret_copy = malloc(size);
+    uint8_t *copy = *ret_copy = malloc(size);
     r = settle(b, copy ? output_read_at(b->fd, copy, size, 0) : -ENOMEM, "cannot read back");
     if (r != 0)
         return r;
+    root = htole64(root);
+    memcpy(copy + MAGIC_BYTES, &root, sizeof root);
     r = act_open_memory(copy, size, "what was built", ret, &error);
     return use_back(b, r, *ret, &error);
 }
@@ -439,12 +440,13 @@ static void end_shaping(struct act_builder *b)
 static int end_sample(struct act_builder *b)
 {
     struct act *tree = NULL;
-    void *copy = NULL;
+    uint8_t *copy = NULL;
     uint64_t last_line = b->last_line;
     size_t longest_key_bytes = (size_t)b->shaper.longest_key_bytes;
     unsigned table_min = writer_best_table_min(&b->shaper.writer);
-    b->is_sample = false;
-    if (table_min == b->table_min || output_at(&b->output) < SAMPLE_BYTES_MIN)
+    b->is_sample = b->shaper.writer.is_sample = false;
+    if (table_min == b->table_min || output_at(&b->output) < SAMPLE_BYTES_MIN ||
+        output_at(&b->output) > SAMPLE_BYTES_MAX)
         return 0;
     int r = copy_back(b, &tree, &copy);
     if (r == 0)

@@ -107,7 +107,7 @@ static void run_remember(struct view *view, struct run run)
     uint64_t at = run.first;
     struct act_fault fault = view->fault;
     for (unsigned i = 0; i < run.n; i++) {
-        /* A node takes at most 60 bytes, so 256 of them stay below 64 KiB. */
+        /* A node takes at most 51 bytes, so 256 of them stay below 64 KiB. */
         distances[i] = (uint16_t)(at - run.first);
         if (sibling_skip(view, at, run.limit, &at) != 0) {
             view->fault = fault;
@@ -120,7 +120,8 @@ static void run_remember(struct view *view, struct run run)
 int run_skip(struct view *view, struct run run, unsigned rank, uint64_t *ret_offset)
 {
     struct tables_place from = {0, 0};
-    if (view->tables && rank >= TABLES_MIN_RANK &&
+    /* A set that is changed meanwhile may have the rank no more. */
+    if (view->tables && rank >= TABLES_MIN_RANK && rank < run.n &&
         tables_find(view->tables, run.limit, rank, &from) == TABLES_HAS_NOT)
         run_remember(view, run);
     return siblings_skip(view, run.first + from.distance, run.limit, rank - from.rank, ret_offset);

@@ -294,17 +294,22 @@ static int write_unit(struct cluster *c, struct cluster_unit *unit)
 static void split_root(struct cluster *c)
 {
     uint64_t room = CLUSTER_BYTES - output_at(c->writer->output) % CLUSTER_BYTES, weight = 0;
-    for (size_t i = 0; i < c->n_units; i++)
-        weight += c->units[i].cluster == 0 ? c->units[i].weight : 0;
+    uint32_t *units = c->queue; /* which is not needed any more */
+    size_t n = 0;
+    for (uint32_t i = 0; i < c->n_units; i++)
+        if (c->units[i].cluster == 0) {
+            units[n++] = i;
+            weight += c->units[i].weight;
+        }
     if (weight + ROOT_SLACK_BYTES <= room)
         return;
     for (uint64_t moved = 0; moved < room + ROOT_SLACK_BYTES;) {
         uint32_t least = NO_UNIT;
         /* A unit comes before the one that it hangs on, which has no fewer keys. */
-        for (uint32_t i = 0; i + 1 < c->n_units; i++)
-            if (c->units[i].cluster == 0 &&
-                (least == NO_UNIT || c->units[i].n_keys < c->units[least].n_keys))
-                least = i;
+        for (size_t i = 0; i + 1 < n; i++)
+            if (c->units[units[i]].cluster == 0 &&
+                (least == NO_UNIT || c->units[units[i]].n_keys < c->units[least].n_keys))
+                least = units[i];
         if (least == NO_UNIT)
             return;
         c->units[least].cluster = CLUSTER_BEFORE;

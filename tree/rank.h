@@ -29,7 +29,7 @@ static inline unsigned high_bits_count(uint64_t bits)
     return (unsigned)(((bits >> 7) * EACH_BYTE(1)) >> 56);
 }
 
-/* The n bytes at p, 1 to 8, and what is behind them where that is `room` bytes of the map. */
+/* The n bytes at p, 1 to 8, and what is behind them where has_room says that it can be read. */
 static inline uint64_t load_some(const uint8_t *p, unsigned n, bool has_room)
 {
     uint64_t word = 0;

@@ -64,6 +64,8 @@ static struct tables_slot *claim(struct tables *tables, uint64_t branch)
     struct tables_slot *slot = tables_bucket(tables, branch);
     for (unsigned i = 0; i < TABLES_BUCKET_SLOTS; i++, slot++) {
         uint64_t expected = TABLES_FREE;
+        if (atomic_load_explicit(&slot->key, memory_order_relaxed) >> 8 == branch)
+            return NULL; /* another thread was faster */
         if (atomic_compare_exchange_strong_explicit(&slot->key, &expected, TABLES_CLAIMED,
                                                     memory_order_relaxed, memory_order_relaxed))
             return slot;
@@ -74,7 +76,7 @@ static struct tables_slot *claim(struct tables *tables, uint64_t branch)
 void tables_add(struct tables *tables, uint64_t branch, const uint16_t *distances, unsigned n)
 {
     unsigned step = 0;
-    struct tables_slot *slot = claim(tables, branch);
+    struct tables_slot *slot = n > 1 ? claim(tables, branch) : NULL;
     if (!slot)
         return;
     int64_t begin = n > TABLES_PLACES + 1 ? take_room(tables, n) : -1;

@@ -447,11 +447,15 @@ bool verify_team(struct verify *v)
     v->tick_bytes = tick_bytes < TEAM_TICK_BYTES ? tick_bytes : TEAM_TICK_BYTES;
     struct team *team = n > 1 ? team_new(v, n, memory_bytes) : NULL;
     bool is_done = false;
+    /* Its helpers have the rest. */
+    uint64_t left = v->scratch.memory_left, share = memory_bytes - coverage_bytes(v->map->size);
     if (team && team->n_made > 1) {
+        v->scratch.memory_left = share;
         v->member = team->members;
         v->next_tick = v->done_bytes + v->tick_bytes;
         team_walk(team);
         is_done = !team->is_odd && team_merge(v, team);
+        v->scratch.memory_left = left - (share - v->scratch.memory_left);
         if (!is_done)
             team_forget(v, &survey, done_bytes);
     }

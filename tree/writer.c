@@ -15,6 +15,9 @@
 #define TABLE_MIN_LEAST 4
 #define TABLE_MIN_USUAL ACT_BUILDER_TABLE_MIN_CHILDREN
 
+/* A sample with fewer runs of less than TABLE_MIN_USUAL says nothing of such. */
+#define SAMPLE_RUNS_MIN 1000
+
 /* Line data: so long, and so far back, as to be written again. */
 #define NEAR_LINE_BYTES_MAX 256
 #define NEAR_BYTES          256
@@ -152,6 +155,7 @@ int writer_put_run(struct writer *w, const struct description *nodes, size_t n, 
         distances[i] = (uint16_t)(p - run);
         p = description_put(&nodes[i], sets + nodes[i].set, p, first + (uint64_t)(p - run));
     }
+    w->n_short_runs += n >= TABLE_MIN_LEAST && n < TABLE_MIN_USUAL;
     if (w->is_sample)
         w->table_costs[n] += table_cost(nodes, distances, n, first - table_bytes);
     if (has_table) {
@@ -173,9 +177,10 @@ unsigned writer_best_table_min(const struct writer *w)
 {
     uint64_t plain = output_at(w->output), bytes = 0;
     unsigned table_min = MAX_CHILDREN;
+    unsigned least = w->n_short_runs < SAMPLE_RUNS_MIN ? TABLE_MIN_USUAL : TABLE_MIN_LEAST;
     for (unsigned n = w->table_min; n <= MAX_CHILDREN; n++)
         plain -= w->table_costs[n];
-    for (unsigned n = MAX_CHILDREN; n >= TABLE_MIN_LEAST; n--) {
+    for (unsigned n = MAX_CHILDREN; n >= least; n--) {
         bytes += w->table_costs[n];
         if (bytes > (n < TABLE_MIN_USUAL ? plain / 16 : plain / 8))
             break;

@@ -21,8 +21,9 @@ struct writer {
     uint64_t n_tables, table_bytes;
     /* Of all runs of so many nodes: what their tables add, with the longer references over them. */
     uint64_t table_costs[MAX_CHILDREN + 1];
-    bool is_sample;     /* table_costs are wanted */
-    uint64_t far_bytes; /* of line data that was written again, because it was too far away */
+    uint64_t n_short_runs; /* of a few nodes, but not fewer than may have a table */
+    bool is_sample;        /* these are wanted */
+    uint64_t far_bytes;    /* of line data that was written again, because it was too far away */
     uint64_t repeated_bytes_max;
 };
 

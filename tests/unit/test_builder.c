@@ -217,6 +217,29 @@ static void tables_stay_away_where_they_cost_much(void **state)
     }
 }
 
+/* The first MiB has hardly a branch, and says nothing of the narrow ones behind it. */
+static void tables_are_not_chosen_by_a_few(void **state)
+{
+    (void)state;
+    double size;
+    struct oracle oracle;
+    struct random random = {.state = 3};
+    oracle_init(&oracle);
+    for (unsigned i = 0; i < 20000; i++) {
+        uint8_t key[64] = {0, (uint8_t)(i >> 8), (uint8_t)i};
+        for (size_t k = 3; k < sizeof key; k++)
+            key[k] = (uint8_t)random_below(&random, 256);
+        oracle_add(&oracle, key, sizeof key, i);
+    }
+    for (unsigned i = 0; i < 180000; i++) {
+        const uint8_t key[] = {1, (uint8_t)(i / 6 >> 8), (uint8_t)(i / 6), (uint8_t)(i % 6)};
+        oracle_add(&oracle, key, sizeof key, i % 6);
+    }
+    assert_in_range(tables_chosen(&oracle, &size), 16, 256);
+    assert_true(size < 1.15);
+    oracle_deinit(&oracle);
+}
+
 /* Keys of 70,000 bytes that share much, and one as long as is allowed. */
 static void long_keys_are_built(void **state)
 {
@@ -311,6 +334,7 @@ int main(void)
         cmocka_unit_test(large_sets_are_built),
         cmocka_unit_test(tables_come_where_they_cost_little),
         cmocka_unit_test(tables_stay_away_where_they_cost_much),
+        cmocka_unit_test(tables_are_not_chosen_by_a_few),
         cmocka_unit_test(long_keys_are_built),
         cmocka_unit_test(the_longest_key_is_an_option),
         cmocka_unit_test(branches_deep_below_each_other_are_built),

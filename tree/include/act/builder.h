@@ -51,8 +51,9 @@ struct act_builder_options {
     uint64_t memory_bytes;
     size_t max_key_bytes; /* a longer key is refused with ACT_TOO_LONG; 0: ACT_MAX_KEY_BYTES */
     /* Branches of so many children get a sibling table (section 11), 2 to 256. 0: the builder looks
-     * how much tables would add to the first MiB of the tree, and takes 4 to 256;
-     * ACT_BUILDER_TABLE_MIN_CHILDREN for small trees. */
+     * how much tables would add to the first MiB of the file, and takes 4 to 256, so that they add
+     * no more than an eighth if the rest is like that; ACT_BUILDER_TABLE_MIN_CHILDREN for files
+     * below 64 KiB. */
     unsigned table_min_children;
     /* Unix time for the metadata; 0: not recorded. Then the same entries give the same file, in
      * whatever order they come; but not where memory_bytes is too little for the map
