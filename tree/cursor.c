@@ -419,6 +419,58 @@ const uint8_t *act_cursor_key(const struct act_cursor *cursor, size_t *ret_len)
     return is_there ? cursor->path.key : NULL;
 }
 
+/* The first len bytes of a key, and one more byte if it is none of a child (GAP_BEHIND_ALL): then
+ * what comes behind all that begins with them. */
+static int copy_mark(struct slice key, unsigned byte, uint8_t *ret_key, size_t size,
+                     size_t *ret_len)
+{
+    bool has_more = byte < GAP_BEHIND_ALL;
+    while (!has_more && key.len > 0 && key.p[key.len - 1] == 0xff)
+        key.len--;
+    if (!has_more && key.len == 0)
+        return ACT_MISS;
+    *ret_len = key.len + has_more;
+    if (*ret_len > size)
+        return ACT_TOO_LONG;
+    if (key.len > 0)
+        memcpy(ret_key, key.p, key.len);
+    if (has_more)
+        ret_key[key.len] = (uint8_t)byte;
+    else
+        ret_key[key.len - 1]++;
+    return 0;
+}
+
+static int copy_key(struct slice key, uint8_t *ret_key, size_t size, size_t *ret_len)
+{
+    *ret_len = key.len;
+    if (key.len > size)
+        return ACT_TOO_LONG;
+    if (key.len > 0)
+        memcpy(ret_key, key.p, key.len);
+    return 0;
+}
+
+int act_cursor_mark(const struct act_cursor *cursor, uint8_t *ret_key, size_t size, size_t *ret_len)
+{
+    const struct bounds *bounds = &cursor->bounds;
+    switch (cursor->place) {
+    case AT_POSITION:
+        return copy_key(path_key(&cursor->path), ret_key, size, ret_len);
+    case IN_GAP:
+        return copy_mark(path_key(&cursor->path), cursor->path.gap, ret_key, size, ret_len);
+    case BEFORE_BOUNDS:
+        return copy_key(bounds->from, ret_key, size, ret_len);
+    case BEHIND_BOUNDS:
+        if (bounds->has_to)
+            return copy_key(bounds->to, ret_key, size, ret_len);
+        return copy_mark(slice_of(bounds->from.p, bounds->is_prefix ? bounds->from.len : 0),
+                         GAP_BEHIND_ALL, ret_key, size, ret_len);
+    default:
+        return ACT_MISS;
+    }
+}
+
 int act_cursor_value(const struct act_cursor *cursor, uint64_t *ret_value)
 {
     if (cursor->place != AT_POSITION)

@@ -302,6 +302,22 @@ static int move_cursor(struct cursor_model *model, enum cursor_move move, struct
     return r;
 }
 
+/* Entries below the mark are before the cursor, the others are not. */
+static const char *check_mark(const struct cursor_model *model)
+{
+    static uint8_t mark[ACT_MAX_KEY_BYTES + 1];
+    size_t len, index = model->oracle->n, wanted = model->index;
+    int r = act_cursor_mark(model->cursor, mark, sizeof mark, &len);
+    if (r == 0)
+        index = oracle_lower_bound(model->oracle, slice_of(mark, len));
+    if (model->is_at)
+        wanted = oracle_lower_bound(model->oracle, key_of(model));
+    if (r != 0 && r != ACT_MISS)
+        return "its mark is too long";
+    /* Where the bounds hold nothing, both ends are the same to the model. */
+    return index == wanted || model->low >= model->high ? NULL : "its mark is another";
+}
+
 /* What the cursor tells of where it stands. */
 static const char *check_place(struct cursor_model *model)
 {
@@ -313,7 +329,7 @@ static const char *check_place(struct cursor_model *model)
     int node_outcome = act_cursor_node(model->cursor, &node);
     if (!model->is_at)
         return !p && value_outcome == ACT_MISS && node_outcome == ACT_MISS
-                   ? NULL
+                   ? check_mark(model)
                    : "it stands somewhere where nothing is";
     if (!p || !slice_equal(slice_of(p, len), key_of(model)))
         return "it stands at another key";
@@ -327,7 +343,7 @@ static const char *check_place(struct cursor_model *model)
     const struct oracle_entry *entry = oracle_find(model->oracle, key_of(model));
     if ((entry != NULL) != wanted.has_value || (entry && entry->value != value))
         return "its value is not the oracle's";
-    return NULL;
+    return check_mark(model);
 }
 
 const char *cursor_model_move(struct cursor_model *model, enum cursor_move move, struct slice a,

@@ -31,6 +31,72 @@ static void check_all(struct treetest *t, void *context)
         check_tree(t, step, 1);
 }
 
+/* A walk that keeps only its mark, and has room for a few nodes at a time. */
+struct marked_walk {
+    struct act_cursor *cursor;
+    uint8_t mark[4096];
+    size_t len;
+    bool has_mark, is_forward;
+};
+
+static int step_marked(struct marked_walk *walk, struct treetest *t)
+{
+    act_cursor_reset(walk->cursor, t->tree);
+    act_cursor_set_prefix(walk->cursor, NULL, 0);
+    act_cursor_set_budget(walk->cursor, walk->len + 5);
+    if (!walk->has_mark)
+        return walk->is_forward ? act_cursor_first(walk->cursor) : act_cursor_last(walk->cursor);
+    int r = act_cursor_seek(walk->cursor, walk->mark, walk->len);
+    if (!walk->is_forward)
+        return r == 0 || r == ACT_MISS ? act_cursor_prev(walk->cursor) : r;
+    return r == ACT_MISS ? act_cursor_next(walk->cursor) : r;
+}
+
+static void walk_by_marks(struct treetest *t, bool is_forward)
+{
+    static struct marked_walk walk;
+    walk = (struct marked_walk){.is_forward = is_forward};
+    assert_int_equal(act_cursor_new(t->tree, sizeof walk.mark - 1, &walk.cursor), 0);
+    for (size_t i = 0; i < t->oracle.n;) {
+        int r = step_marked(&walk, t);
+        assert_true(r == 0 || r == ACT_LIMIT);
+        if (act_cursor_mark(walk.cursor, walk.mark, sizeof walk.mark, &walk.len) == ACT_MISS) {
+            assert_int_equal(r, ACT_LIMIT);
+            assert_false(is_forward || walk.has_mark);
+            continue;
+        }
+        walk.has_mark = true;
+        if (r == ACT_LIMIT)
+            continue;
+        const struct oracle_entry *wanted =
+            &t->oracle.entries[is_forward ? i : t->oracle.n - 1 - i];
+        assert_true(slice_equal(slice_of(walk.mark, walk.len), wanted->key));
+        if (is_forward)
+            walk.mark[walk.len++] = 0; /* behind this entry */
+        i++;
+    }
+    act_cursor_free(walk.cursor);
+}
+
+static void walk_both_ways_by_marks(struct treetest *t, void *context)
+{
+    (void)context;
+    size_t longest = 0;
+    for (size_t i = 0; i < t->oracle.n; i++)
+        longest = t->oracle.entries[i].key.len > longest ? t->oracle.entries[i].key.len : longest;
+    if (longest >= 4000 || t->oracle.n > 20000)
+        return;
+    walk_by_marks(t, true);
+    walk_by_marks(t, false);
+}
+
+static void walks_go_on_from_their_marks(void **state)
+{
+    (void)state;
+    treetest_for_each("edge", walk_both_ways_by_marks, NULL);
+    treetest_for_each("doc", walk_both_ways_by_marks, NULL);
+}
+
 static void edge_trees_are_walked_as_they_should(void **state)
 {
     (void)state;
@@ -186,6 +252,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(edge_trees_are_walked_as_they_should),
+        cmocka_unit_test(walks_go_on_from_their_marks),
         cmocka_unit_test(the_trees_of_the_specification_are_walked_as_they_should),
         cmocka_unit_test(large_trees_are_walked_as_they_should),
         cmocka_unit_test(random_trees_are_walked_as_they_should),

@@ -127,6 +127,20 @@ ACT_PUBLIC int act_cursor_count(struct act_cursor *cursor, uint64_t *ret_count);
  */
 ACT_PUBLIC const uint8_t *act_cursor_key(const struct act_cursor *cursor, size_t *ret_len);
 
+/*
+ * Where the cursor stands in the order of all byte strings: the least one that is not before it. At
+ * a position that is its key; after a move that found nothing, or ended in ACT_LIMIT, the keys
+ * below the mark are before the cursor, the others behind it. Another cursor goes on from there by
+ * a seek to the mark, and next or prev: so a walk need not keep its cursor.
+ *
+ * ret_key  room for size bytes, the caller's; max_key_bytes + 1 are always enough.
+ * ret_len  set also on ACT_TOO_LONG: the bytes that it takes.
+ *
+ * 0; ACT_MISS: every byte string is before it, or it stands nowhere; ACT_TOO_LONG: above size.
+ */
+ACT_PUBLIC int act_cursor_mark(const struct act_cursor *cursor, uint8_t *ret_key, size_t size,
+                               size_t *ret_len);
+
 /* The value there. 0, or ACT_MISS: no value, or the cursor stands at no position. */
 ACT_PUBLIC int act_cursor_value(const struct act_cursor *cursor, uint64_t *ret_value);
 
