@@ -32,18 +32,44 @@ static void pool_give(struct buf_pool *pool, void *block, size_t size)
     free(block);
 }
 
+/* May bufs own so much more, size of it in one block? */
+static bool has_room(struct buf_pool *pool, size_t more, size_t size)
+{
+    size_t most = pool->max_bytes;
+    if (!pool->is_urgent)
+        most -= pool->reserve_bytes + (size > BUF_BLOCK_BYTES ? pool->block_bytes : 0);
+    bool has_room = more <= most && pool->used_bytes <= most - more;
+    pool->n_refused += !has_room;
+    return has_room;
+}
+
+/* A large block grows where it is, or the kernel moves its pages: nothing is copied. */
+static int grow_large(struct buf *buf, size_t size)
+{
+    if (!has_room(buf->pool, size - buf->size, size))
+        return BUF_FULL;
+    uint8_t *p = realloc(buf->p, size);
+    if (!p)
+        return -ENOMEM;
+    buf->pool->used_bytes += size - buf->size;
+    buf->p = p;
+    buf->size = size;
+    return 0;
+}
+
 static int buf_grow(struct buf *buf, size_t wanted)
 {
     struct buf_pool *pool = buf->pool;
-    size_t size = buf->size ? buf->size : BUF_BLOCK_BYTES;
+    size_t size = buf->size > BUF_BLOCK_BYTES ? buf->size : BUF_BLOCK_BYTES;
     while (size < wanted) {
         if (size > SIZE_MAX / 2)
             return -ENOMEM;
         size *= 2;
     }
-    size_t most = pool->max_bytes - (pool->is_urgent ? 0 : pool->reserve_bytes);
+    if (buf->size > BUF_BLOCK_BYTES && buf->head == 0)
+        return grow_large(buf, size);
     /* While the content moves both blocks exist: both count. */
-    if (size > most || pool->used_bytes > most - size)
+    if (!has_room(pool, size, size))
         return BUF_FULL;
     uint8_t *p = pool_take(pool, size);
     if (!p)
@@ -87,6 +113,23 @@ void buf_release(struct buf *buf)
         pool_give(buf->pool, buf->p, buf->size);
     }
     buf_init(buf, buf->pool);
+}
+
+void buf_trim(struct buf *buf)
+{
+    size_t len = buf_len(buf);
+    if (len == 0 || len > BUF_SMALL_BYTES || buf->size != BUF_BLOCK_BYTES)
+        return;
+    uint8_t *p = malloc(BUF_SMALL_BYTES);
+    if (!p)
+        return;
+    memcpy(p, buf->p + buf->head, len);
+    pool_give(buf->pool, buf->p, buf->size);
+    buf->pool->used_bytes -= buf->size - BUF_SMALL_BYTES;
+    buf->p = p;
+    buf->size = BUF_SMALL_BYTES;
+    buf->head = 0;
+    buf->tail = len;
 }
 
 int buf_reserve(struct buf *buf, size_t len)

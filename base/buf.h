@@ -11,6 +11,8 @@
 #include "base/slice.h"
 
 #define BUF_BLOCK_BYTES ((size_t)16 * 1024)
+/* What buf_trim moves to a block of just this size. */
+#define BUF_SMALL_BYTES ((size_t)512)
 
 /* Outcome of buf_reserve and buf_append: the pool's max_bytes is reached. */
 #define BUF_FULL 1
@@ -18,8 +20,10 @@
 struct buf_pool {
     size_t max_bytes;     /* cap over all bufs of the pool */
     size_t reserve_bytes; /* of the cap, only for what is urgent; the owner sets it */
+    size_t block_bytes;   /* of the cap, not for bufs above the standard size; likewise */
     bool is_urgent;       /* the reserve may be used now */
     size_t used_bytes;    /* owned by bufs now (not the kept blocks) */
+    uint64_t n_refused;   /* how often there was no room */
     void *kept;           /* list of standard blocks, *owned* */
     unsigned n_kept;
 };
@@ -38,6 +42,9 @@ void buf_pool_deinit(struct buf_pool *pool);
 void buf_init(struct buf *buf, struct buf_pool *pool);
 /* Gives the block back to the pool, whatever it holds; the buf is empty and can be used again. */
 void buf_release(struct buf *buf);
+
+/* For content that is small and may stay for long: to a small block, if there is memory for one. */
+void buf_trim(struct buf *buf);
 
 /* Makes at least len free bytes at the tail. May move the content. 0, BUF_FULL, or -ENOMEM. */
 int buf_reserve(struct buf *buf, size_t len);

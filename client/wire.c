@@ -67,7 +67,7 @@ void wire_init(struct wire *wire, int fd, size_t max_message_bytes)
     buf_pool_init(&wire->out_pool, SIZE_MAX); /* bounded by who fills it */
     buf_init(&wire->in, &wire->in_pool);
     buf_init(&wire->out, &wire->out_pool);
-    frame_init(&wire->frame, max_message_bytes);
+    frame_init(&wire->frame, max_message_bytes, UINT64_MAX);
 }
 
 void wire_deinit(struct wire *wire)

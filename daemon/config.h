@@ -39,6 +39,9 @@ struct config {
     uint64_t limits_max_request_bytes;
     uint64_t limits_max_reply_bytes;
     uint64_t limits_max_keys;
+    uint64_t limits_max_key_bytes;
+    uint64_t limits_max_visited_nodes;
+    uint64_t limits_max_sliced_requests;
     uint64_t limits_max_buffer_bytes;
     uint64_t limits_high_water_bytes;
     uint64_t limits_turn_requests;

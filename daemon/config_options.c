@@ -59,7 +59,20 @@ const struct config_option config_options[] = {
     {"limits", "max_reply_bytes", CONFIG_NUMBER, FIELD(limits_max_reply_bytes), "16M", KIB, GIB,
      NULL, "Largest reply. Where a reply would be larger the request gets TOO_LARGE."},
     {"limits", "max_keys", CONFIG_NUMBER, FIELD(limits_max_keys), "10000", 1, 1000000, NULL,
-     "Keys in one mget. One that asks for more gets TOO_LARGE."},
+     "Keys or prefixes in one request that takes a list. One that has more gets TOO_LARGE."},
+    {"limits", "max_key_bytes", CONFIG_NUMBER, FIELD(limits_max_key_bytes), "1M", 1, 64 * MIB,
+     NULL,
+     "Longest key or prefix that a request may have, and longest key that a scan can come to.\n"
+     "Beyond it: TOO_LARGE. A walk takes up to 120 bytes of memory for each level of the tree."},
+    {"limits", "max_visited_nodes", CONFIG_NUMBER, FIELD(limits_max_visited_nodes), "10000000", 1,
+     UINT64_C(1000000000000000), NULL,
+     "Work budget: nodes of the tree that one scan, count, next, prev or explore may visit.\n"
+     "Beyond it a scan's page ends, a count is not exact, and the others get LIMIT. Requests can\n"
+     "ask for less. Ten million take some tenths of a second where the tree is in memory."},
+    {"limits", "max_sliced_requests", CONFIG_NUMBER, FIELD(limits_max_sliced_requests), "16", 1,
+     10000, NULL,
+     "Requests of one connection that are worked on at the same time, slice by slice, because\n"
+     "they take longer than a turn. While there are so many, further ones of it wait."},
     {"limits", "max_buffer_bytes", CONFIG_NUMBER, FIELD(limits_max_buffer_bytes), "256M", MIB,
      1024 * GIB, NULL,
      "Memory for input and output of all connections of a worker together. Beyond it requests\n"

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -133,6 +134,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "actd: %s\n", strerror(ENOMEM));
         return EXIT_FAILURE;
     }
+    /* Large buffers always come from the kernel and go back to it: they grow without being copied,
+     * and leave no holes. (By itself malloc moves this limit up.) */
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024);
     int status = parse(argc, argv, &command);
     if (status < 0)
         status = run(&command);

@@ -11,6 +11,15 @@
     X(mget, 1, 2, "an array of values or nil, in the order asked")                  \
     X(exists, 1, 1, "true if the key has a value")                                  \
     X(node, 1, 1, "a map: exists, value, children")                                 \
+    X(scan, 1, 2, "a page of the entries that begin with a prefix")                 \
+    X(range, 2, 3, "a page of the entries between two keys")                        \
+    X(mscan, 1, 2, "an array of such pages, one for each prefix")                   \
+    X(count, 1, 2, "how many keys begin with a prefix")                             \
+    X(longest_prefix, 1, 2, "the longest entry that the key begins with, or nil")   \
+    X(prefixes, 1, 2, "all entries that the key begins with")                       \
+    X(next, 1, 1, "the first entry behind the key, or nil")                         \
+    X(prev, 1, 1, "the last entry before the key, or nil")                          \
+    X(explore, 1, 2, "what lies below each byte that follows a prefix")             \
     X(info, 0, 0, "a map: what is served")                                          \
     X(stats, 0, 0, "a map: page faults, resident set, counters")
 

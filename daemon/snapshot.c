@@ -9,6 +9,7 @@
 #include "daemon/snapshot.h"
 
 #include "base/fd.h"
+#include "base/log.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -144,6 +145,9 @@ static int snapshot_fill(struct snapshot *snapshot, const char *path, struct act
     snapshot->mtime = snapshot->seen_mtime = st.st_mtim;
     snapshot->seen_size_bytes = info.size_bytes;
     snapshot->identity = identity_of(snapshot, &info);
+    snapshot->n_roots = act_root_history(snapshot->tree, snapshot->roots, SNAPSHOT_ROOTS_MAX);
+    if (snapshot->n_roots > SNAPSHOT_ROOTS_MAX)
+        snapshot->n_roots = SNAPSHOT_ROOTS_MAX;
     return 0;
 }
 
@@ -202,4 +206,11 @@ bool snapshot_unchanged(struct snapshot *snapshot)
     snapshot->seen_size_bytes = (uint64_t)st.st_size;
     snapshot->seen_mtime = st.st_mtim;
     return !snapshot->damage;
+}
+
+void snapshot_log_damage(const struct snapshot *snapshot)
+{
+    log_error("generation %llu: %s: %s; queries are answered with IO_ERROR. Replace files by "
+              "rename, and restart actd",
+              (unsigned long long)snapshot->number, snapshot->path, snapshot->damage);
 }

@@ -17,6 +17,9 @@
 #include <sys/types.h>
 #include <time.h>
 
+/* Of a file with a longer history the newest are known. */
+#define SNAPSHOT_ROOTS_MAX 100
+
 struct snapshot {
     struct act *tree; /* owned */
     int fd;           /* owned; the inode is watched through it */
@@ -29,7 +32,9 @@ struct snapshot {
     ino_t inode;
     uint64_t size_bytes; /* as mapped */
     uint64_t root_offset;
-    struct timespec mtime; /* at open */
+    struct timespec mtime;              /* at open */
+    uint64_t roots[SNAPSHOT_ROOTS_MAX]; /* that the file has had, newest first */
+    size_t n_roots;
 
     uint64_t seen_size_bytes; /* at the last check that found the tree unharmed */
     struct timespec seen_mtime;
@@ -50,3 +55,6 @@ void snapshot_unref(struct snapshot *snapshot);
 /* May replies made from this snapshot since the last check leave? One fstat where nothing has
  * changed. False: snapshot->damage says why, and stays. */
 bool snapshot_unchanged(struct snapshot *snapshot);
+
+/* Tells the log that a check has just failed, and what to do. */
+void snapshot_log_damage(const struct snapshot *snapshot);

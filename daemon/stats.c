@@ -56,6 +56,9 @@ static void collect_worker(const struct worker_stats *worker, uint64_t values[N_
     values[STAT_connections_accepted] = worker->connections_accepted;
     values[STAT_connections_timed_out] = worker->connections_timed_out;
     values[STAT_connections_broken] = worker->connections_broken;
+    values[STAT_connections_evicted] = worker->connections_evicted;
+    values[STAT_requests_sliced] = worker->requests_sliced;
+    values[STAT_requests_running] = worker->requests_running;
     values[STAT_traffic_read_bytes] = worker->read_bytes;
     values[STAT_traffic_written_bytes] = worker->written_bytes;
     values[STAT_messages_refused] = worker->refused_requests;

@@ -21,7 +21,10 @@ struct worker_stats {
     uint64_t connections_open;
     uint64_t connections_accepted;
     uint64_t connections_timed_out;
-    uint64_t connections_broken; /* closed because of what they sent */
+    uint64_t connections_broken;  /* closed because of what they sent */
+    uint64_t connections_evicted; /* closed because they read slowly while buffers were short */
+    uint64_t requests_sliced;     /* took more than one slice */
+    uint64_t requests_running;    /* between their slices now */
     uint64_t read_bytes, written_bytes;
     uint64_t buffer_bytes;
     uint64_t notifications_ignored, responses_ignored;
@@ -86,6 +89,12 @@ enum stat_type { STAT_COUNTER, STAT_GAUGE };
       "Connections closed by a time limit.")                                                     \
     X(connections, broken, STAT_COUNTER, "actd_connections_broken_total", "",                    \
       "Connections closed because what they sent could not be parsed or was too large.")         \
+    X(connections, evicted, STAT_COUNTER, "actd_connections_evicted_total", "",                  \
+      "Connections closed because they took their replies slowly while buffers were short.")     \
+    X(requests, sliced, STAT_COUNTER, "actd_requests_sliced_total", "",                          \
+      "Requests that took more than one slice.")                                                 \
+    X(requests, running, STAT_GAUGE, "actd_requests_running", "",                                \
+      "Requests that are worked on slice by slice now.")                                         \
     X(traffic, read_bytes, STAT_COUNTER, "actd_read_bytes_total", "", "Bytes from clients.")     \
     X(traffic, written_bytes, STAT_COUNTER, "actd_written_bytes_total", "", "Bytes to clients.") \
     X(messages, refused, STAT_COUNTER, "actd_requests_refused_total", "",                        \

@@ -156,8 +156,10 @@ static int take_token(struct frame *frame, struct slice input, const struct toke
         r = note_top_element(frame, input, token);
     if (r != 0)
         return r;
-    if (!is_first)
+    if (!is_first) {
         frame->owed--;
+        frame->n_elements++;
+    }
     if (!is_first && !frame->is_too_deep)
         frame->owed_at_level[frame->depth - 1]--;
     frame->at += token->len;
@@ -176,16 +178,16 @@ static bool is_within_limit(const struct frame *frame)
     return frame->at <= frame->max_bytes && frame->owed <= frame->max_bytes - frame->at;
 }
 
-void frame_init(struct frame *frame, size_t max_bytes)
+void frame_init(struct frame *frame, size_t max_bytes, uint64_t max_elements)
 {
-    *frame = (struct frame){.max_bytes = max_bytes};
+    *frame = (struct frame){.max_bytes = max_bytes, .max_elements = max_elements};
 }
 
 int frame_next(struct frame *frame, struct slice input, struct slice *ret_message)
 {
     struct token token;
     if (frame->at == 0)
-        frame_init(frame, frame->max_bytes);
+        frame_init(frame, frame->max_bytes, frame->max_elements);
     while (frame->at == 0 || frame->owed > 0) {
         if (frame->at >= input.len)
             return FRAME_MORE;
@@ -204,5 +206,7 @@ int frame_next(struct frame *frame, struct slice input, struct slice *ret_messag
         return FRAME_MORE;
     *ret_message = slice_of(input.p, frame->at);
     frame->at = 0; /* what was found stays readable until the next call */
-    return frame->is_too_deep ? FRAME_TOO_DEEP : 0;
+    if (frame->is_too_deep)
+        return FRAME_TOO_DEEP;
+    return frame->n_elements > frame->max_elements ? FRAME_TOO_MANY : 0;
 }

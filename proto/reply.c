@@ -3,10 +3,15 @@
  */
 #include "proto/reply.h"
 
+#include <endian.h>
 #include <inttypes.h>
 #include <stdio.h>
 
 #define ERROR_TEXT_MAX 1280
+
+/* An array is opened with the longest head; a short one is moved to the head that fits. */
+#define ARRAY_HEAD_BYTES  5
+#define SHORT_ARRAY_BYTES ((size_t)64 * 1024)
 
 static int fail(struct reply *reply, int failure)
 {
@@ -53,18 +58,29 @@ static int on_bytes(void *context, const char *p, size_t len)
     return 0;
 }
 
-static void take_back(struct reply *reply)
+size_t reply_len(const struct reply *reply)
 {
-    reply->out->tail = reply->out->head + reply->mark;
+    return buf_len(reply->out) - reply->mark;
+}
+
+void reply_cut(struct reply *reply, size_t len)
+{
+    reply->out->tail = reply->out->head + reply->mark + len;
     reply->failure = 0;
+}
+
+void reply_resume(struct reply *reply, struct buf *out, uint32_t msgid, struct reply_mode mode,
+                  size_t max_bytes)
+{
+    *reply = (struct reply){.out = out, .max_bytes = max_bytes, .msgid = msgid, .mode = mode};
+    msgpack_packer_init(&reply->packer, reply, on_bytes);
 }
 
 void reply_begin(struct reply *reply, struct buf *out, uint32_t msgid, struct reply_mode mode,
                  size_t max_bytes)
 {
-    *reply = (struct reply){
-        .out = out, .mark = buf_len(out), .max_bytes = max_bytes, .msgid = msgid, .mode = mode};
-    msgpack_packer_init(&reply->packer, reply, on_bytes);
+    reply_resume(reply, out, msgid, mode, max_bytes);
+    reply->mark = buf_len(out);
     reply_array(reply, 4);
     reply_number(reply, 1);
     reply_number(reply, msgid);
@@ -110,6 +126,43 @@ void reply_bytes(struct reply *reply, struct slice bytes)
     msgpack_pack_bin_with_body(&reply->packer, bytes.p, bytes.len);
 }
 
+void reply_bytes_of(struct reply *reply, struct slice first, struct slice second)
+{
+    msgpack_pack_bin(&reply->packer, first.len + second.len);
+    msgpack_pack_bin_body(&reply->packer, first.p, first.len);
+    msgpack_pack_bin_body(&reply->packer, second.p, second.len);
+}
+
+size_t reply_open_array(struct reply *reply)
+{
+    static const char head[] = {(char)0xdd, 0, 0, 0, 0};
+    size_t at = reply_len(reply);
+    on_bytes(reply, head, sizeof head);
+    return at;
+}
+
+void reply_close_array(struct reply *reply, size_t at, size_t n_elements)
+{
+    if (reply->failure != 0)
+        return;
+    uint8_t *head = reply->out->p + reply->out->head + reply->mark + at;
+    size_t content = reply_len(reply) - at - ARRAY_HEAD_BYTES, len = ARRAY_HEAD_BYTES;
+    uint32_t n = htobe32((uint32_t)n_elements);
+    if (content > SHORT_ARRAY_BYTES || n_elements > UINT16_MAX) {
+        memcpy(head + 1, &n, sizeof n);
+    } else if (n_elements >= 16) {
+        head[0] = 0xdc;
+        memcpy(head + 1, (const uint8_t *)&n + 2, 2);
+        len = 3;
+    } else {
+        head[0] = (uint8_t)(0x90 | n_elements);
+        len = 1;
+    }
+    if (len < ARRAY_HEAD_BYTES && content > 0)
+        memmove(head + len, head + ARRAY_HEAD_BYTES, content);
+    reply->out->tail -= ARRAY_HEAD_BYTES - len;
+}
+
 void reply_array(struct reply *reply, size_t n_elements)
 {
     msgpack_pack_array(&reply->packer, n_elements);
@@ -124,7 +177,7 @@ int reply_end(struct reply *reply)
 {
     int r = reply->failure;
     if (r != 0)
-        take_back(reply);
+        reply_cut(reply, 0);
     return r;
 }
 
@@ -148,7 +201,7 @@ int reply_error(struct reply *reply, enum proto_error error, const char *text)
     char line[ERROR_TEXT_MAX], printable[ERROR_TEXT_MAX];
     snprintf(line, sizeof line, "%s: %s", proto_error_name(error), text);
     make_printable(line, printable, sizeof printable);
-    take_back(reply);
+    reply_cut(reply, 0);
     /* An error must come through where the reply was too large for its limit. */
     reply->max_bytes = SIZE_MAX;
     reply_array(reply, 4);

@@ -53,6 +53,22 @@ void reply_bytes(struct reply *reply, struct slice bytes);
 void reply_array(struct reply *reply, size_t n_elements);
 void reply_map(struct reply *reply, size_t n_pairs);
 
+/* A byte string of two parts. */
+void reply_bytes_of(struct reply *reply, struct slice first, struct slice second);
+
+/* An array whose number of elements is not known before they are there: at most UINT32_MAX. What
+ * reply_open_array gives is for reply_close_array; between them stand n_elements values. */
+size_t reply_open_array(struct reply *reply);
+void reply_close_array(struct reply *reply, size_t at, size_t n_elements);
+
+/* How long it is so far, and back to a length that it had. A failure since then is forgotten. */
+size_t reply_len(const struct reply *reply);
+void reply_cut(struct reply *reply, size_t len);
+
+/* Goes on with a reply that was begun in another output, and is now all that is in out. */
+void reply_resume(struct reply *reply, struct buf *out, uint32_t msgid, struct reply_mode mode,
+                  size_t max_bytes);
+
 /* 0, an outcome above, or -ENOMEM. */
 int reply_end(struct reply *reply);
 

@@ -8,9 +8,8 @@
 #include <assert.h>
 #include <errno.h>
 
-/* An element of one byte decodes to one msgpack_object; a map's pair of two bytes to two of them.
- */
-#define DECODED_BYTES_PER_BYTE sizeof(msgpack_object)
+/* An element, of one byte or more, decodes to one msgpack_object; a map's pair is two. */
+#define DECODED_BYTES_PER_ELEMENT sizeof(msgpack_object)
 /* The zone's own header and the alignment of its first array. */
 #define DECODED_SLACK_BYTES 4096
 
@@ -38,10 +37,11 @@ static int read_request(struct request_decoder *decoder, const msgpack_object_ar
     return 0;
 }
 
-int request_decoder_init(struct request_decoder *decoder, size_t max_bytes)
+int request_decoder_init(struct request_decoder *decoder, size_t max_bytes, uint64_t max_elements)
 {
     *decoder = (struct request_decoder){0};
-    size_t size = max_bytes * DECODED_BYTES_PER_BYTE + DECODED_SLACK_BYTES;
+    size_t most = max_elements < max_bytes ? (size_t)max_elements : max_bytes;
+    size_t size = most * DECODED_BYTES_PER_ELEMENT + DECODED_SLACK_BYTES;
     return msgpack_zone_init(&decoder->zone, size) ? 0 : -ENOMEM;
 }
 

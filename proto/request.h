@@ -27,8 +27,8 @@ struct request_decoder {
 #define REQUEST_NOTIFIED 2 /* a notification, whatever it says: nothing is answered */
 #define REQUEST_REPLIED  3 /* a response to a request that nobody made */
 
-/* max_bytes: the largest message that frame_next lets through. 0 or -ENOMEM. */
-int request_decoder_init(struct request_decoder *decoder, size_t max_bytes);
+/* The largest message that frame_next lets through, in bytes and in elements. 0 or -ENOMEM. */
+int request_decoder_init(struct request_decoder *decoder, size_t max_bytes, uint64_t max_elements);
 void request_decoder_deinit(struct request_decoder *decoder);
 
 /* message: from frame_next. 0, an outcome above, or -ENOMEM. */

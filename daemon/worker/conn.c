@@ -30,8 +30,14 @@ static void on_written(uv_write_t *request, int status);
 static void on_shutdown(uv_shutdown_t *request, int status);
 static void on_closed(uv_handle_t *handle);
 
-/* The least room that reading is started with. */
-#define READ_MIN_BYTES 4096
+/* The least room that reading is started with, and the most that is read or written at once: no
+ * connection holds the loop with what it sends or is sent. */
+#define READ_MIN_BYTES  4096
+#define READ_MAX_BYTES  ((size_t)64 * 1024)
+#define WRITE_MAX_BYTES ((size_t)256 * 1024)
+/* Replies of jobs up to this are copied behind the others; longer ones are sent from where they
+ * are. */
+#define JOINED_MAX_BYTES ((size_t)64 * 1024)
 
 /* What one step of the pump came to. */
 enum step { STEP_ON, STEP_WAIT, STEP_END };
@@ -43,19 +49,40 @@ static uint64_t now_ms(const struct conn *conn)
 
 static size_t unsent_bytes(const struct conn *conn)
 {
-    return buf_len(&conn->out) + buf_len(&conn->sending);
+    return buf_len(&conn->out) + buf_len(&conn->sending) + conn->finished_bytes;
 }
 
-static bool is_below_high_water(const struct conn *conn)
+bool conn_may_work(const struct conn *conn)
 {
     return unsent_bytes(conn) < conn->worker->config->limits_high_water_bytes;
+}
+
+size_t conn_bytes(const struct conn *conn)
+{
+    size_t bytes = conn->in.size + conn->out.size + conn->sending.size;
+    for (const struct job *job = conn->jobs; job; job = job->next)
+        bytes += job->message.size + job->out.size + job->progress.mark.size;
+    for (const struct job *job = conn->finished; job; job = job->next)
+        bytes += job->message.size + job->out.size + job->progress.mark.size;
+    return bytes;
+}
+
+/* May another request be answered? */
+static bool has_room(const struct conn *conn)
+{
+    const struct config *config = conn->worker->config;
+    size_t bytes = unsent_bytes(conn);
+    for (const struct job *job = conn->jobs; job; job = job->next)
+        bytes += buf_len(&job->out);
+    return bytes < config->limits_high_water_bytes &&
+           conn->n_jobs < config->limits_max_sliced_requests;
 }
 
 static void update_reading(struct conn *conn)
 {
     bool is_wanted = conn->state == CONN_LINGERING ||
                      (conn->state == CONN_OPEN && !conn->has_ended && !conn->is_runnable &&
-                      !conn->is_starved && is_below_high_water(conn));
+                      !conn->is_starved && has_room(conn));
     if (is_wanted == conn->is_reading)
         return;
     conn->is_reading = is_wanted;
@@ -91,7 +118,7 @@ static bool is_quiet(const struct conn *conn)
 {
     uv_os_fd_t fd;
     int queued = 0;
-    if (buf_len(&conn->in) > 0 || unsent_bytes(conn) > 0)
+    if (buf_len(&conn->in) > 0 || unsent_bytes(conn) > 0 || conn->n_jobs > 0)
         return false;
     if (uv_fileno(&conn->uv.handle, &fd) < 0 || ioctl(fd, FIONREAD, &queued) < 0)
         return true;
@@ -104,31 +131,70 @@ static void refuse_broken(struct conn *conn, int outcome)
     worker->stats.connections_broken++;
     log_info("connection %llu: closing: %s", (unsigned long long)conn->id, conn->frame.reason);
     if (outcome == FRAME_TOO_LARGE && conn->frame.has_msgid &&
-        dispatch_refuse(&worker->dispatch, conn->frame.msgid, &conn->session, PROTO_TOO_LARGE,
+        dispatch_refuse(&worker->dispatch, conn->frame.msgid, conn->session.mode, PROTO_TOO_LARGE,
                         conn->frame.reason, &conn->out) != 0)
         conn_close(conn);
 }
 
-/* One decoded or undecodable message. 0, or -errno: the connection cannot go on. */
-static int answer(struct conn *conn, int framed, struct slice message, unsigned *ret_cost)
+/* Runs a request; if it takes longer than a slice, a job goes on with it. */
+static int run_request(struct conn *conn, struct slice message, const struct request *request,
+                       unsigned *ret_cost)
+{
+    struct dispatch *dispatch = &conn->worker->dispatch;
+    struct progress progress;
+    struct job *job;
+    size_t out_len = buf_len(&conn->out);
+    progress_init(&progress, &conn->worker->buffers);
+    int r = dispatch_run(dispatch, request, &conn->session, &conn->out, &progress, ret_cost);
+    if (r == DISPATCH_AGAIN) {
+        r = job_new(conn, message, &progress, out_len, &job);
+        if (r == 0) {
+            job_make_ready(job);
+            return 0;
+        }
+        conn->out.tail = conn->out.head + out_len;
+        r = dispatch_refuse(dispatch, request->msgid, conn->session.mode, PROTO_BUSY,
+                            "out of buffers (limits.max_buffer_bytes)", &conn->out);
+    }
+    progress_deinit(&progress);
+    return r;
+}
+
+/* A whole message that is not decoded. */
+static int answer_undecodable(struct conn *conn, int framed)
 {
     struct worker *worker = conn->worker;
     struct dispatch *dispatch = &worker->dispatch;
-    struct request request;
-    if (framed == FRAME_TOO_DEEP && conn->frame.has_msgid)
-        return dispatch_refuse(dispatch, conn->frame.msgid, &conn->session, PROTO_BAD_REQUEST,
+    const struct frame *frame = &conn->frame;
+    if (frame->kind == FRAME_RESPONSE)
+        worker->stats.responses_ignored++;
+    else if (!frame->has_msgid)
+        worker->stats.notifications_ignored++;
+    else if (framed == FRAME_TOO_DEEP)
+        return dispatch_refuse(dispatch, frame->msgid, conn->session.mode, PROTO_BAD_REQUEST,
                                "the message is nested deeper than 8 levels", &conn->out);
-    int r;
-    if (framed == FRAME_TOO_DEEP)
-        r = conn->frame.kind == FRAME_RESPONSE ? REQUEST_REPLIED : REQUEST_NOTIFIED;
     else
-        r = request_decode(&worker->decoder, message, &request);
+        return dispatch_refuse(dispatch, frame->msgid, conn->session.mode, PROTO_TOO_LARGE,
+                               "the message has more than twice as many values as "
+                               "limits.max_keys allows: ask in several requests",
+                               &conn->out);
+    return 0;
+}
+
+/* One message. 0, or -errno: the connection cannot go on. */
+static int answer(struct conn *conn, int framed, struct slice message, unsigned *ret_cost)
+{
+    struct worker *worker = conn->worker;
+    struct request request;
+    if (framed == FRAME_TOO_DEEP || framed == FRAME_TOO_MANY)
+        return answer_undecodable(conn, framed);
+    int r = request_decode(&worker->decoder, message, &request);
     switch (r) {
     case 0:
-        return dispatch_run(dispatch, &request, &conn->session, &conn->out, ret_cost);
+        return run_request(conn, message, &request, ret_cost);
     case REQUEST_BAD:
-        return dispatch_refuse(dispatch, request.msgid, &conn->session, PROTO_BAD_REQUEST,
-                               worker->decoder.reason, &conn->out);
+        return dispatch_refuse(&worker->dispatch, request.msgid, conn->session.mode,
+                               PROTO_BAD_REQUEST, worker->decoder.reason, &conn->out);
     case REQUEST_NOTIFIED:
         worker->stats.notifications_ignored++;
         return 0;
@@ -168,7 +234,7 @@ static enum step pump_turn(struct conn *conn)
     uint64_t budget = conn->worker->config->limits_turn_requests;
     while (buf_len(&conn->in) > 0) {
         unsigned cost = 1;
-        if (budget == 0 || !is_below_high_water(conn))
+        if (budget == 0 || !has_room(conn))
             return STEP_ON;
         enum step step = pump_step(conn, &cost);
         if (step != STEP_ON)
@@ -178,23 +244,24 @@ static enum step pump_turn(struct conn *conn)
     return STEP_WAIT;
 }
 
-/* Runs a turn; if the file was changed under it, its results are dropped, with what it counted and
- * what hello has set, and it runs again: every request that needs the tree then gets IO_ERROR. */
+/* Runs a turn; if the file was changed under it, its results are dropped, with what it counted,
+ * its jobs and what hello has set, and it runs again: every request that needs the tree then gets
+ * IO_ERROR. */
 static enum step pump_checked(struct conn *conn)
 {
     struct worker *worker = conn->worker;
     struct frame frame = conn->frame;
     struct session session = conn->session;
     struct worker_stats stats = worker->stats;
+    const struct job *job_mark = conn->jobs;
     size_t in_mark = conn->in.head, out_mark = buf_len(&conn->out);
     bool was_damaged = worker->snapshot->damage;
     enum step step = pump_turn(conn);
     if (was_damaged || conn->state == CONN_CLOSING || snapshot_unchanged(worker->snapshot))
         return step;
-    log_error("generation %llu: %s: %s; queries are answered with IO_ERROR. Replace files by "
-              "rename, and restart actd",
-              (unsigned long long)worker->snapshot->number, worker->snapshot->path,
-              worker->snapshot->damage);
+    snapshot_log_damage(worker->snapshot);
+    while (conn->jobs != job_mark)
+        job_free(conn->jobs);
     conn->frame = frame;
     conn->session = session;
     worker->stats = stats;
@@ -203,25 +270,49 @@ static enum step pump_checked(struct conn *conn)
     return pump_turn(conn);
 }
 
-static int start_write(struct conn *conn)
+/* The next part of what is in `out` or, if the reply of a job is next, there. */
+static uv_buf_t next_write(struct buf *from)
 {
-    struct buf empty = conn->sending;
-    assert(!conn->is_writing && buf_len(&empty) == 0);
-    conn->sending = conn->out;
-    conn->out = empty;
-    struct slice content = buf_content(&conn->sending);
-    uv_buf_t buf = {.base = (char *)conn->sending.p + conn->sending.head, .len = content.len};
+    size_t len = buf_len(from);
+    return uv_buf_init((char *)from->p + from->head,
+                       (unsigned)(len < WRITE_MAX_BYTES ? len : WRITE_MAX_BYTES));
+}
+
+/* Writes the next part of `sending` in the background. */
+static void start_write(struct conn *conn)
+{
+    uv_buf_t buf = next_write(&conn->sending);
+    assert(!conn->is_writing);
     conn->is_writing = true;
-    conn->write_since_ms = now_ms(conn);
+    conn->writing_bytes = buf.len;
+    conn->write_began_ms = conn->write_since_ms = now_ms(conn);
     conn->untaken_bytes = UINT64_MAX;
-    return uv_write(&conn->write, &conn->uv.stream, &buf, 1, on_written);
+    if (uv_write(&conn->write, &conn->uv.stream, &buf, 1, on_written) < 0)
+        conn_close(conn);
+}
+
+/* The reply of a job that is finished becomes the output, if there is no other. */
+static void take_finished(struct conn *conn)
+{
+    struct job *job = conn->finished;
+    if (!job || buf_len(&conn->out) > 0)
+        return;
+    conn->finished = job->next;
+    conn->finished_bytes -= buf_len(&job->out);
+    buf_release(&conn->out);
+    conn->out = job->out;
+    buf_init(&job->out, conn->out.pool);
+    job_free_unlinked(job);
 }
 
 static void conn_flush(struct conn *conn)
 {
-    if (conn->is_writing || conn->state == CONN_CLOSING || buf_len(&conn->out) == 0)
+    if (conn->is_writing || conn->state == CONN_CLOSING)
         return;
-    uv_buf_t buf = {.base = (char *)conn->out.p + conn->out.head, .len = buf_len(&conn->out)};
+    take_finished(conn);
+    if (buf_len(&conn->out) == 0)
+        return;
+    uv_buf_t buf = next_write(&conn->out);
     /* Not uv_write: even a write that is done at once costs it another turn of the loop. */
     int n = uv_try_write(&conn->uv.stream, &buf, 1);
     if (n < 0 && n != UV_EAGAIN) {
@@ -235,8 +326,40 @@ static void conn_flush(struct conn *conn)
     }
     if (buf_len(&conn->out) == 0)
         buf_release(&conn->out);
-    else if (start_write(conn) < 0)
-        conn_close(conn);
+    take_finished(conn);
+    if (buf_len(&conn->out) == 0)
+        return;
+    struct buf empty = conn->sending;
+    assert(buf_len(&empty) == 0);
+    conn->sending = conn->out;
+    conn->out = empty;
+    start_write(conn);
+}
+
+void conn_finish_job(struct conn *conn, struct job *job)
+{
+    struct slice reply = buf_content(&job->out);
+    if (reply.len <= JOINED_MAX_BYTES && buf_append(&conn->out, reply.p, reply.len) == 0) {
+        job_free_unlinked(job);
+    } else {
+        job->next = NULL;
+        if (conn->finished)
+            conn->last_finished->next = job;
+        else
+            conn->finished = job;
+        conn->last_finished = job;
+        conn->finished_bytes += reply.len;
+    }
+    conn_pump(conn);
+}
+
+/* Jobs that waited for the client to take its replies go on. */
+static void unpark_jobs(struct conn *conn)
+{
+    if (!conn_may_work(conn))
+        return;
+    for (struct job *job = conn->jobs; job; job = job->next)
+        job_make_ready(job);
 }
 
 /* After each turn: keep what is unfinished, and decide what the connection waits for. */
@@ -251,14 +374,16 @@ static void settle_turn(struct conn *conn, enum step step)
         conn->partial_since_ms = now_ms(conn);
     if (step == STEP_END || (step == STEP_WAIT && conn->has_ended))
         finish(conn);
-    else if (step == STEP_ON && is_below_high_water(conn))
+    else if (step == STEP_ON && has_room(conn))
         worker_give_turn(conn->worker, conn);
     else if (conn->worker->is_draining && is_quiet(conn))
         finish(conn);
-    if (conn->state == CONN_FINISHING && unsent_bytes(conn) == 0)
+    if (conn->state == CONN_FINISHING && unsent_bytes(conn) == 0 && conn->n_jobs == 0)
         end(conn);
-    if (conn->state != CONN_CLOSING)
-        update_reading(conn);
+    if (conn->state == CONN_CLOSING)
+        return;
+    unpark_jobs(conn);
+    update_reading(conn);
 }
 
 void conn_pump(struct conn *conn)
@@ -282,20 +407,24 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
         return;
     }
     *ret = (uv_buf_t){0}; /* on_read then gets UV_ENOBUFS */
-    if (buf_reserve(&conn->in, READ_MIN_BYTES) == 0)
-        *ret = uv_buf_init((char *)conn->in.p + conn->in.tail, (unsigned)buf_free_bytes(&conn->in));
+    if (buf_reserve(&conn->in, READ_MIN_BYTES) != 0)
+        return;
+    size_t len = buf_free_bytes(&conn->in);
+    *ret = uv_buf_init((char *)conn->in.p + conn->in.tail,
+                       (unsigned)(len < READ_MAX_BYTES ? len : READ_MAX_BYTES));
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct conn *conn = stream->data;
-    (void)buf;
     if (n > 0) {
         conn->worker->stats.read_bytes += (uint64_t)n;
         if (conn->state != CONN_OPEN)
             return; /* not committed: dropped */
         conn->last_ms = now_ms(conn);
         buf_commit(&conn->in, (size_t)n);
+        if ((size_t)n == buf->len) /* there is more: libuv would go on reading at once */
+            worker_give_turn(conn->worker, conn);
         conn_pump(conn);
         worker_stay_awake(conn->worker);
     } else if (n == UV_ENOBUFS && conn->state == CONN_OPEN) {
@@ -315,14 +444,18 @@ static void on_written(uv_write_t *request, int status)
 {
     struct conn *conn = request->handle->data;
     conn->is_writing = false;
-    if (status == 0)
-        conn->worker->stats.written_bytes += buf_len(&conn->sending);
-    buf_release(&conn->sending);
-    conn->last_ms = now_ms(conn);
-    if (status < 0)
+    if (status < 0 || conn->state == CONN_CLOSING) {
         conn_close(conn);
+        return;
+    }
+    conn->worker->stats.written_bytes += conn->writing_bytes;
+    conn->last_ms = now_ms(conn);
+    buf_consume(&conn->sending, conn->writing_bytes);
+    if (buf_len(&conn->sending) > 0)
+        start_write(conn);
     else
-        conn_pump(conn);
+        buf_release(&conn->sending);
+    conn_pump(conn);
 }
 
 static void on_shutdown(uv_shutdown_t *request, int status)
@@ -406,7 +539,8 @@ int conn_open(struct worker *worker, int fd)
     buf_init(&conn->in, &worker->buffers);
     buf_init(&conn->out, &worker->buffers);
     buf_init(&conn->sending, &worker->buffers);
-    frame_init(&conn->frame, worker->config->limits_max_request_bytes);
+    frame_init(&conn->frame, worker->config->limits_max_request_bytes,
+               worker_max_elements(worker->config));
     int r = open_handle(worker, conn, fd);
     if (r < 0) {
         /* The handle, if there is one, does not own fd: uv_*_open failed. */
@@ -436,6 +570,13 @@ void conn_close(struct conn *conn)
     if (conn->state == CONN_CLOSING)
         return;
     conn->state = CONN_CLOSING;
+    while (conn->jobs)
+        job_free(conn->jobs);
+    for (struct job *job = conn->finished, *next; job; job = next) {
+        next = job->next;
+        job_free_unlinked(job);
+    }
+    conn->finished = NULL;
     unlink_conn(conn);
     uv_close(&conn->uv.handle, on_closed);
 }
@@ -467,7 +608,8 @@ static const char *overdue(const struct conn *conn, uint64_t now)
     if (conn->partial_since_ms != 0)
         return now - conn->partial_since_ms >= config->limits_frame_timeout_ms ? "frame_timeout_ms"
                                                                                : NULL;
-    if (config->limits_idle_timeout_ms > 0 && now - conn->last_ms >= config->limits_idle_timeout_ms)
+    if (config->limits_idle_timeout_ms > 0 && conn->n_jobs == 0 &&
+        now - conn->last_ms >= config->limits_idle_timeout_ms)
         return "idle_timeout_ms";
     return NULL;
 }
@@ -475,6 +617,8 @@ static const char *overdue(const struct conn *conn, uint64_t now)
 void conn_sweep(struct conn *conn, uint64_t now)
 {
     note_progress(conn, now);
+    if (conn->state == CONN_OPEN && !conn->is_runnable)
+        buf_trim(&conn->in); /* what has begun to arrive may stay for long */
     const char *limit = overdue(conn, now);
     if (limit) {
         log_debug("connection %llu: closing: limits.%s is over", (unsigned long long)conn->id,

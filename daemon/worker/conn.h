@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include "daemon/worker/job.h"
 #include "daemon/worker/worker.h"
 #include "proto/frame.h"
 
@@ -36,12 +37,19 @@ struct conn {
 
     struct frame frame;
     struct session session;
-    struct buf in;      /* received, not yet answered */
-    struct buf out;     /* replies; swaps with sending */
-    struct buf sending; /* owned by the write in flight */
+    struct buf in;        /* received, not yet answered */
+    struct buf out;       /* replies; swaps with sending */
+    struct buf sending;   /* owned by the write in flight */
+    size_t writing_bytes; /* of sending: how much the write in flight has */
+
+    struct job *jobs; /* requests between their slices, newest first, *owned* */
+    unsigned n_jobs;
+    struct job *finished, *last_finished; /* replies that wait for `out` to be sent, *owned* */
+    size_t finished_bytes;
 
     uint64_t partial_since_ms; /* when the request at in's head began to arrive; 0: none */
-    uint64_t write_since_ms;   /* when the client last took some of the write in flight */
+    uint64_t write_began_ms;   /* when the write in flight began */
+    uint64_t write_since_ms;   /* when the client last took some of it */
     uint64_t untaken_bytes;    /* of the write in flight, when it was last looked at */
     uint64_t last_ms;          /* last byte either way, or the state's change */
 };
@@ -51,6 +59,15 @@ int conn_open(struct worker *worker, int fd);
 
 /* Answers requests until the input, the turn or the room for replies is used up; then writes. */
 void conn_pump(struct conn *conn);
+
+/* Does the client take what it has asked for? Otherwise its jobs have to wait. */
+bool conn_may_work(const struct conn *conn);
+
+/* What it owns of the worker's buffers. */
+size_t conn_bytes(const struct conn *conn);
+
+/* Takes over a job whose reply is whole, and sends it. */
+void conn_finish_job(struct conn *conn, struct job *job);
 
 /* Ends the connection once what has arrived is answered. */
 void conn_drain(struct conn *conn);

@@ -7,6 +7,36 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
+
+int dispatch_init(struct dispatch *dispatch, const struct config *config, struct snapshot *snapshot)
+{
+    *dispatch = (struct dispatch){.config = config, .snapshot = snapshot};
+    dispatch->key_size = config->limits_max_key_bytes + 2;
+    dispatch->key = malloc(dispatch->key_size);
+    int r = act_cursor_new(snapshot->tree, config->limits_max_key_bytes, &dispatch->cursor);
+    if (r != 0 || !dispatch->key) {
+        dispatch_deinit(dispatch);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+void dispatch_deinit(struct dispatch *dispatch)
+{
+    act_cursor_free(dispatch->cursor);
+    free(dispatch->key);
+}
+
+void progress_init(struct progress *progress, struct buf_pool *pool)
+{
+    *progress = (struct progress){.mark.pool = pool};
+}
+
+void progress_deinit(struct progress *progress)
+{
+    buf_release(&progress->mark);
+}
 
 static int finish(struct reply *reply, enum proto_error error, const char *text)
 {
@@ -22,7 +52,9 @@ static int settle(struct dispatch *dispatch, struct call *call, int outcome)
 {
     char text[768];
     struct reply *reply = call->reply;
-    if (outcome == 0)
+    if (outcome == CALL_AGAIN && reply->failure == 0)
+        return DISPATCH_AGAIN;
+    if (outcome == 0 || outcome == CALL_AGAIN)
         outcome = reply_end(reply);
     if (outcome == 0)
         return 0;
@@ -36,6 +68,12 @@ static int settle(struct dispatch *dispatch, struct call *call, int outcome)
         return finish(reply, PROTO_BAD_PARAMS, dispatch->text);
     case CALL_TOO_LARGE:
         return finish(reply, PROTO_TOO_LARGE, dispatch->text);
+    case CALL_BAD_CURSOR:
+        return finish(reply, PROTO_BAD_CURSOR, dispatch->text);
+    case CALL_LIMIT:
+        return finish(reply, PROTO_LIMIT,
+                      "max_visited_nodes is used up and nothing is found yet: ask for less at "
+                      "once, or allow more (limits.max_visited_nodes)");
     case REPLY_TOO_LARGE:
         return finish(reply, PROTO_TOO_LARGE,
                       "the reply is longer than limits.max_reply_bytes: ask for less at once");
@@ -48,48 +86,82 @@ static int settle(struct dispatch *dispatch, struct call *call, int outcome)
 
 static bool needs_tree(int id)
 {
-    return id == METHOD_get || id == METHOD_mget || id == METHOD_exists || id == METHOD_node;
+    return id != METHOD_hello && id != METHOD_ping && id != METHOD_info && id != METHOD_stats;
 }
 
-int dispatch_refuse(struct dispatch *dispatch, uint32_t msgid, const struct session *session,
+int dispatch_refuse(struct dispatch *dispatch, uint32_t msgid, struct reply_mode mode,
                     enum proto_error error, const char *text, struct buf *out)
 {
     struct reply reply;
     dispatch->stats->refused_requests++;
-    reply_begin(&reply, out, msgid, session->mode, dispatch->config->limits_max_reply_bytes);
+    reply_begin(&reply, out, msgid, mode, dispatch->config->limits_max_reply_bytes);
     return finish(&reply, error, text);
 }
 
+static int refuse_method(struct dispatch *dispatch, const struct request *request,
+                         struct reply_mode mode, struct buf *out)
+{
+    snprintf(dispatch->text, sizeof dispatch->text, "\"%.*s\"; hello lists the methods",
+             request->method.len < 64 ? (int)request->method.len : 64,
+             (const char *)request->method.p);
+    return dispatch_refuse(dispatch, request->msgid, mode, PROTO_UNKNOWN_METHOD, dispatch->text,
+                           out);
+}
+
+/* One slice of the method. */
+static int run(struct call *call, int id)
+{
+    struct dispatch *dispatch = call->dispatch;
+    call->work = SLICE_WORK;
+    call->reply_begin_len = reply_len(call->reply);
+    if (dispatch->snapshot->damage && needs_tree(id)) {
+        call->stats->errors++;
+        return finish(call->reply, PROTO_IO_ERROR, dispatch->snapshot->damage);
+    }
+    int r = settle(dispatch, call, method_run((enum method_id)id, call));
+    call->progress->is_begun = true;
+    return r;
+}
+
 int dispatch_run(struct dispatch *dispatch, const struct request *request, struct session *session,
-                 struct buf *out, unsigned *ret_cost)
+                 struct buf *out, struct progress *progress, unsigned *ret_cost)
 {
     struct reply reply;
     *ret_cost = 1;
     if (dispatch->is_draining)
-        return dispatch_refuse(dispatch, request->msgid, session, PROTO_DRAINING,
+        return dispatch_refuse(dispatch, request->msgid, session->mode, PROTO_DRAINING,
                                "the server is stopping: connect again", out);
     int id = method_find(request->method);
-    if (id < 0) {
-        snprintf(dispatch->text, sizeof dispatch->text, "\"%.*s\"; hello lists the methods",
-                 request->method.len < 64 ? (int)request->method.len : 64,
-                 (const char *)request->method.p);
-        return dispatch_refuse(dispatch, request->msgid, session, PROTO_UNKNOWN_METHOD,
-                               dispatch->text, out);
-    }
+    if (id < 0)
+        return refuse_method(dispatch, request, session->mode, out);
     struct call call = {.dispatch = dispatch,
                         .request = request,
                         .session = session,
                         .reply = &reply,
-                        .stats = &dispatch->stats->method[id],
-                        .cost = 1};
+                        .progress = progress,
+                        .stats = &dispatch->stats->method[id]};
     reply_begin(&reply, out, request->msgid, session->mode,
                 dispatch->config->limits_max_reply_bytes);
+    struct session before = *session;
+    uint64_t errors = call.stats->errors;
     call.stats->requests++;
-    if (dispatch->snapshot->damage && needs_tree(id)) {
-        call.stats->errors++;
-        return finish(&reply, PROTO_IO_ERROR, dispatch->snapshot->damage);
-    }
-    int r = settle(dispatch, &call, method_run((enum method_id)id, &call));
-    *ret_cost = call.cost > 0 ? call.cost : 1;
+    int r = run(&call, id);
+    if (call.stats->errors != errors)
+        *session = before; /* a hello that gets an error changes nothing */
+    *ret_cost += (unsigned)((SLICE_WORK - call.work) / LOOKUP_WORK);
     return r;
+}
+
+int dispatch_resume(struct dispatch *dispatch, const struct request *request,
+                    struct reply_mode mode, struct buf *out, struct progress *progress)
+{
+    struct reply reply;
+    int id = method_find(request->method);
+    struct call call = {.dispatch = dispatch,
+                        .request = request,
+                        .reply = &reply,
+                        .progress = progress,
+                        .stats = &dispatch->stats->method[id]};
+    reply_resume(&reply, out, request->msgid, mode, dispatch->config->limits_max_reply_bytes);
+    return run(&call, id);
 }

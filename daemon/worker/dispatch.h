@@ -1,6 +1,8 @@
 /*
  * dispatch: from a decoded request to its reply. No sockets: a request, a snapshot and an output
  * buffer are all it needs, so tests and fuzzers drive it as the connection does.
+ *
+ * Requests that take longer than a slice come back several times (DISPATCH_AGAIN).
  */
 #pragma once
 
@@ -13,20 +15,63 @@ struct session {
     struct reply_mode mode;
 };
 
+/* What a request keeps from one slice to the next. Each method has its own use for the fields. */
+struct progress {
+    bool is_begun;         /* it has had a slice */
+    bool is_open;          /* in the middle of a page, or of a list's element */
+    bool has_mark;         /* mark is where the tree's cursor goes on */
+    uint8_t phase;         /* of the method */
+    uint32_t index;        /* of the element or child in work */
+    uint32_t n_failed;     /* elements */
+    uint64_t n;            /* entries of the page, or counted */
+    uint64_t visited;      /* nodes, for the budget */
+    uint64_t child_budget; /* nodes that the child in work may still visit */
+    size_t min_len;        /* of the prefixes that are still to come */
+    size_t array_at;       /* in the reply: of reply_open_array */
+    size_t element_at;     /* in the reply: where the element in work begins */
+    struct buf mark;       /* owned */
+};
+
 struct dispatch {
     const struct config *config;   /* borrowed */
     const struct service *service; /* borrowed: for info and stats */
     struct worker_stats *stats;    /* borrowed */
-    struct snapshot *snapshot;     /* borrowed: changes only between pump turns */
+    struct snapshot *snapshot;     /* borrowed: changes only between turns and slices */
     bool is_draining;              /* answer DRAINING */
     char text[256];                /* scratch: what is wrong with a request, for people */
+    struct act_cursor *cursor;     /* owned; of no request in particular */
+    uint8_t *key;                  /* owned: scratch for a key or a mark */
+    size_t key_size;               /* two bytes more than limits.max_key_bytes */
 };
 
-/* Result of the functions below: the reply is in out (0), or -ENOBUFS, -ENOMEM: it is not, and the
- * connection can only be closed. ret_cost, in keys looked up, is at least 1. */
+/* The rest is borrowed and set by the owner. 0 or -ENOMEM. */
+int dispatch_init(struct dispatch *dispatch, const struct config *config,
+                  struct snapshot *snapshot);
+void dispatch_deinit(struct dispatch *dispatch);
+
+void progress_init(struct progress *progress, struct buf_pool *pool);
+void progress_deinit(struct progress *progress);
+
+/* The request has not come to its end; what there is of the reply is in out, behind what was there
+ * before. dispatch_resume goes on with it. */
+#define DISPATCH_AGAIN 1
+
+/*
+ * progress  from progress_init; with DISPATCH_AGAIN to be kept for dispatch_resume, otherwise to be
+ *           let go.
+ * ret_cost  of the request, in lookups, at least 1.
+ *
+ * 0: the reply is in out. DISPATCH_AGAIN. -ENOBUFS, -ENOMEM: it is not, and the connection can only
+ * be closed.
+ */
 int dispatch_run(struct dispatch *dispatch, const struct request *request, struct session *session,
-                 struct buf *out, unsigned *ret_cost);
+                 struct buf *out, struct progress *progress, unsigned *ret_cost);
+
+/* Another slice of a request that dispatch_run has begun. out holds nothing but its reply so far;
+ * mode is that of its session then. */
+int dispatch_resume(struct dispatch *dispatch, const struct request *request,
+                    struct reply_mode mode, struct buf *out, struct progress *progress);
 
 /* Answers a request that did not get as far as a method. */
-int dispatch_refuse(struct dispatch *dispatch, uint32_t msgid, const struct session *session,
+int dispatch_refuse(struct dispatch *dispatch, uint32_t msgid, struct reply_mode mode,
                     enum proto_error error, const char *text, struct buf *out);

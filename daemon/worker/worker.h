@@ -12,6 +12,7 @@
 #include <uv.h>
 
 struct conn;
+struct job;
 
 struct worker {
     uv_loop_t *loop;             /* borrowed */
@@ -21,11 +22,14 @@ struct worker {
     struct buf_pool buffers;
     struct request_decoder decoder;
     struct dispatch dispatch;
-    struct conn *conns;     /* all open connections, *owned* */
-    struct conn *runnable;  /* those with requests left over from their last turn */
-    uv_idle_t turns;        /* active while runnable is not empty, or busy_until_ns is to come */
+    struct conn *conns;    /* all open connections, *owned* */
+    struct conn *runnable; /* those with requests left over from their last turn */
+    struct job *jobs;      /* that wait for their next slice: a queue */
+    struct job *last_job;
+    uv_idle_t turns; /* active while there are runnable ones or jobs, or until busy_until_ns */
     uint64_t busy_until_ns; /* uv_hrtime: until then the loop does not sleep */
     uv_timer_t sweep;       /* active while there are connections: time limits, starved readers */
+    uint64_t n_refused;     /* buffers.n_refused at the last sweep */
     bool is_draining;
 
     void (*on_conn_closed)(void *context); /* there is room for another; after the last one too */
@@ -41,6 +45,12 @@ int worker_adopt(struct worker *worker, int fd);
 
 /* The connection has requests left over: it is pumped once the others have had their turn. */
 void worker_give_turn(struct worker *worker, struct conn *conn);
+
+/* A job has come into the queue. */
+void worker_wake(struct worker *worker);
+
+/* The MessagePack values that a request may have: keys and cursors in lists, and some more. */
+uint64_t worker_max_elements(const struct config *config);
 
 /* Requests have come, others may follow at once: look for them for daemon.busy_poll_us. */
 void worker_stay_awake(struct worker *worker);

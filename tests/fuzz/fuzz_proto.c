@@ -126,7 +126,7 @@ static void feed(struct slice stream, size_t max_bytes, unsigned cut, struct eve
     size_t fed = 0, begin = 0;
     uint32_t random = cut;
     events->n = 0;
-    frame_init(&frame, max_bytes);
+    frame_init(&frame, max_bytes, UINT64_MAX);
     do {
         random = random * 1664525 + 1013904223;
         size_t piece = cut == 0 ? stream.len : 1 + (random >> 16) % cut;
@@ -149,7 +149,7 @@ static void compare(const struct events *a, const struct events *b)
 static void decode_all(struct slice stream, size_t max_bytes, const struct events *events)
 {
     struct request_decoder decoder;
-    CHECK(request_decoder_init(&decoder, max_bytes) == 0);
+    CHECK(request_decoder_init(&decoder, max_bytes, max_bytes) == 0);
     for (size_t i = 0; i < events->n; i++) {
         const struct event *e = &events->list[i];
         struct frame frame = {.kind = e->kind, .has_msgid = e->has_msgid, .msgid = e->msgid};

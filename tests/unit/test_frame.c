@@ -26,7 +26,7 @@ static struct outcome feed(const struct bytes *input, size_t max_bytes, size_t c
     struct slice message = {0};
     int r = FRAME_MORE;
     size_t fed = cut < input->len ? cut : input->len;
-    frame_init(&frame, max_bytes);
+    frame_init(&frame, max_bytes, UINT64_MAX);
     for (;;) {
         struct bytes exact = bytes_copy(input->p, fed);
         r = frame_next(&frame, slice_of(exact.p, exact.len), &message);
@@ -312,7 +312,7 @@ static void nothing_and_a_beginning_are_more(void **state)
     assert_int_equal(feed_hex("", MAX_BYTES).r, FRAME_MORE);
     struct frame frame;
     struct slice message;
-    frame_init(&frame, MAX_BYTES);
+    frame_init(&frame, MAX_BYTES, UINT64_MAX);
     assert_int_equal(frame_next(&frame, slice_of(NULL, 0), &message), FRAME_MORE);
     assert_int_equal(frame_next(&frame, slice_of(NULL, 0), &message), FRAME_MORE);
 }
@@ -327,7 +327,7 @@ static void a_last_string_that_comes_late_is_waited_for(void **state)
     memset(input.p + input.len, 0xc1, 1000);
     struct frame frame;
     struct slice message;
-    frame_init(&frame, MAX_BYTES);
+    frame_init(&frame, MAX_BYTES, UINT64_MAX);
     for (size_t len = 0; len < whole; len++)
         assert_int_equal(frame_next(&frame, slice_of(input.p, len), &message), FRAME_MORE);
     assert_true(frame.has_msgid);
@@ -345,7 +345,7 @@ static void messages_in_a_row_are_found_one_by_one(void **state)
     for (size_t step = 1; step <= row.len; step++) {
         struct frame frame;
         size_t begin = 0, fed = 0, n = 0;
-        frame_init(&frame, MAX_BYTES);
+        frame_init(&frame, MAX_BYTES, UINT64_MAX);
         while (n < N_ELEMENTS(lens)) {
             struct slice message;
             int r = frame_next(&frame, slice_of(row.p + begin, fed - begin), &message);
@@ -413,7 +413,7 @@ static void after_a_message_too_deep_the_next_one_is_found(void **state)
     b.len += 6;
     struct frame frame;
     struct slice message;
-    frame_init(&frame, MAX_BYTES);
+    frame_init(&frame, MAX_BYTES, UINT64_MAX);
     assert_int_equal(frame_next(&frame, slice_of(b.p, b.len), &message), FRAME_TOO_DEEP);
     assert_int_equal(message.len, b.len - 6);
     struct slice rest = slice_of(b.p + message.len, 6);
@@ -493,7 +493,7 @@ static void a_full_buffer_is_never_told_to_wait(void **state)
     struct frame frame;
     struct slice message;
     struct bytes input = bytes_from_hex("94 00 07 a1 6d 92 01 cf 00");
-    frame_init(&frame, input.len);
+    frame_init(&frame, input.len, UINT64_MAX);
     assert_int_equal(frame_next(&frame, slice_of(input.p, input.len), &message), FRAME_TOO_LARGE);
     assert_true(frame.has_msgid && frame.msgid == 7);
     bytes_free(&input);

@@ -16,7 +16,7 @@ static int decode(struct request_decoder *decoder, const struct bytes *message,
 {
     struct frame frame;
     struct slice found;
-    frame_init(&frame, MAX_BYTES);
+    frame_init(&frame, MAX_BYTES, UINT64_MAX);
     assert_int_equal(frame_next(&frame, slice_of(message->p, message->len), &found), 0);
     assert_int_equal(found.len, message->len);
     return request_decode(decoder, found, request);
@@ -26,7 +26,7 @@ static int init(void **state)
 {
     static struct request_decoder decoder;
     *state = &decoder;
-    return request_decoder_init(&decoder, MAX_BYTES);
+    return request_decoder_init(&decoder, MAX_BYTES, MAX_BYTES);
 }
 
 static int deinit(void **state)

@@ -1,0 +1,168 @@
+/*
+ * job: see job.h.
+ */
+#include "daemon/worker/job.h"
+
+#include "base/log.h"
+#include "daemon/worker/conn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+static void link_job(struct job *job)
+{
+    struct conn *conn = job->conn;
+    job->next = conn->jobs;
+    if (conn->jobs)
+        conn->jobs->previous = job;
+    conn->jobs = job;
+    conn->n_jobs++;
+    conn->worker->stats.requests_running++;
+    conn->worker->stats.requests_sliced++;
+}
+
+static void unlink_job(struct job *job)
+{
+    struct conn *conn = job->conn;
+    if (job->next)
+        job->next->previous = job->previous;
+    if (job->previous)
+        job->previous->next = job->next;
+    else
+        conn->jobs = job->next;
+    job->previous = job->next = NULL;
+    conn->n_jobs--;
+    conn->worker->stats.requests_running--;
+}
+
+/* Moves what conn->out holds behind its first out_len bytes. */
+static int take_reply(struct job *job, size_t out_len)
+{
+    struct buf *out = &job->conn->out;
+    struct slice content = buf_content(out);
+    int r = buf_append(&job->out, content.p + out_len, content.len - out_len);
+    if (r == 0)
+        out->tail = out->head + out_len;
+    return r;
+}
+
+int job_new(struct conn *conn, struct slice message, struct progress *progress, size_t out_len,
+            struct job **ret)
+{
+    struct worker *worker = conn->worker;
+    struct job *job = calloc(1, sizeof *job);
+    if (!job)
+        return -ENOMEM;
+    job->conn = conn;
+    job->mode = conn->session.mode;
+    buf_init(&job->message, &worker->buffers);
+    buf_init(&job->out, &worker->buffers);
+    int r = buf_append(&job->message, message.p, message.len);
+    if (r == 0)
+        r = take_reply(job, out_len);
+    if (r != 0) {
+        buf_release(&job->message);
+        buf_release(&job->out);
+        free(job);
+        return r;
+    }
+    buf_trim(&job->message);
+    job->progress = *progress;
+    job->snapshot = snapshot_ref(worker->snapshot);
+    link_job(job);
+    *ret = job;
+    return 0;
+}
+
+/* Out of the worker's queue. */
+static void make_unready(struct job *job)
+{
+    struct worker *worker = job->conn->worker;
+    if (!job->is_ready)
+        return;
+    if (job->next_ready)
+        job->next_ready->previous_ready = job->previous_ready;
+    else
+        worker->last_job = job->previous_ready;
+    if (job->previous_ready)
+        job->previous_ready->next_ready = job->next_ready;
+    else
+        worker->jobs = job->next_ready;
+    job->is_ready = false;
+}
+
+void job_free_unlinked(struct job *job)
+{
+    progress_deinit(&job->progress);
+    buf_release(&job->message);
+    buf_release(&job->out);
+    snapshot_unref(job->snapshot);
+    free(job);
+}
+
+void job_free(struct job *job)
+{
+    make_unready(job);
+    unlink_job(job);
+    job_free_unlinked(job);
+}
+
+void job_make_ready(struct job *job)
+{
+    struct worker *worker = job->conn->worker;
+    if (job->is_ready)
+        return;
+    job->is_ready = true;
+    job->next_ready = NULL;
+    job->previous_ready = worker->last_job;
+    if (worker->last_job)
+        worker->last_job->next_ready = job;
+    else
+        worker->jobs = job;
+    worker->last_job = job;
+    worker_wake(worker);
+}
+
+/* One slice; 0: its reply is whole. */
+static int run_slice(struct job *job)
+{
+    struct worker *worker = job->conn->worker;
+    struct dispatch *dispatch = &worker->dispatch;
+    struct request request;
+    struct slice message = buf_content(&job->message);
+    int r = request_decode(&worker->decoder, message, &request);
+    if (r != 0)
+        return -ENOMEM; /* it was decoded before */
+    struct snapshot *current = dispatch->snapshot;
+    dispatch->snapshot = job->snapshot;
+    r = dispatch_resume(dispatch, &request, job->mode, &job->out, &job->progress);
+    if ((r == 0 || r == DISPATCH_AGAIN) && !job->snapshot->damage &&
+        !snapshot_unchanged(job->snapshot)) {
+        snapshot_log_damage(job->snapshot);
+        r = dispatch_resume(dispatch, &request, job->mode, &job->out, &job->progress);
+    }
+    dispatch->snapshot = current;
+    return r;
+}
+
+void job_run_next(struct worker *worker)
+{
+    struct job *job = worker->jobs;
+    struct conn *conn = job->conn;
+    make_unready(job);
+    if (!conn_may_work(conn))
+        return; /* parked: conn_pump makes it ready again */
+    int r = run_slice(job);
+    if (r == DISPATCH_AGAIN) {
+        job_make_ready(job);
+    } else if (r == 0) {
+        unlink_job(job);
+        conn_finish_job(conn, job);
+    } else {
+        log_warning("connection %llu: closing: no memory for a reply: %s",
+                    (unsigned long long)conn->id, strerror(-r));
+        conn_close(conn);
+    }
+    worker->stats.buffer_bytes = worker->buffers.used_bytes;
+}

@@ -1,0 +1,45 @@
+/*
+ * job: a request that takes longer than a slice, between its slices.
+ *
+ * It keeps the message, since the input that it came in goes on; the reply so far; and its
+ * snapshot. The worker gives one job a slice, then looks at the sockets, then the next one, in
+ * turn. Jobs belong to their connection and go with it.
+ *
+ *   ready     waits for its slice                       worker->jobs
+ *   parked    its client does not take what it has      conn->jobs only
+ *   finished  its reply waits until it can be sent      conn->finished
+ */
+#pragma once
+
+#include "daemon/worker/dispatch.h"
+
+struct conn;
+struct worker;
+
+struct job {
+    struct conn *conn;           /* borrowed: the owner */
+    struct job *previous, *next; /* in conn->jobs, or next in conn->finished */
+    bool is_ready;               /* is in worker->jobs */
+    struct job *previous_ready, *next_ready;
+    struct snapshot *snapshot; /* one reference */
+    struct reply_mode mode;
+    struct progress progress; /* owned */
+    struct buf message;       /* owned: the request */
+    struct buf out;           /* owned: its reply so far */
+};
+
+/* Takes over progress and the reply so far, which is conn->out behind the first out_len bytes.
+ * 0; BUF_FULL or -ENOMEM: nothing has changed. */
+int job_new(struct conn *conn, struct slice message, struct progress *progress, size_t out_len,
+            struct job **ret);
+
+/* Takes it out of all lists and frees it. */
+void job_free(struct job *job);
+/* Frees one that conn_finish_job was given. */
+void job_free_unlinked(struct job *job);
+
+/* To the end of the worker's queue, if it is not in it. */
+void job_make_ready(struct job *job);
+
+/* Gives the job at the head of the worker's queue a slice. */
+void job_run_next(struct worker *worker);

@@ -1,0 +1,672 @@
+/*
+ * methods_order: scan, range, mscan, count, next, prev, explore: in the order of keys.
+ *
+ * All of them move the one cursor of the worker. A slice begins by going to the mark that the last
+ * one left, and ends with another mark.
+ */
+#include "daemon/worker/methods.h"
+
+#include <endian.h>
+
+/* Nodes that explore may visit unless the client says otherwise. */
+#define EXPLORE_NODES 100000
+#define SCAN_LIMIT    1000
+#define SCAN_BYTES    (1024 * 1024)
+
+/* How a wire cursor begins: its direction, and the identity of the generation it comes from. */
+enum { CURSOR_ASCENDING = 1, CURSOR_DESCENDING = 2 };
+#define CURSOR_HEAD_BYTES 9
+
+/* What is left of the entries of a scan, and how much of it makes a page. */
+struct page {
+    struct slice from, to; /* a prefix in `from`, or a range */
+    bool is_prefix, has_to;
+    struct slice start; /* if has_start: where the cursor of an earlier page points to */
+    bool has_start;
+    struct options options;
+};
+
+static struct slice mark_of(const struct call *call)
+{
+    return buf_content(&call->progress->mark);
+}
+
+/* Remembers a position. 0, CALL_AGAIN's failures as a reply's. */
+static int set_mark(struct call *call, struct slice mark)
+{
+    struct progress *progress = call->progress;
+    progress->mark.head = progress->mark.tail = 0;
+    progress->has_mark = true;
+    int r = buf_append(&progress->mark, mark.p, mark.len);
+    return r == BUF_FULL ? REPLY_NO_ROOM : r;
+}
+
+/* Where the cursor stands, in scratch memory. False: behind everything, or nowhere. */
+static bool cursor_mark(struct call *call, struct slice *ret)
+{
+    struct dispatch *dispatch = call->dispatch;
+    size_t len;
+    if (act_cursor_mark(dispatch->cursor, dispatch->key, dispatch->key_size, &len) != 0)
+        return false;
+    *ret = slice_of(dispatch->key, len);
+    return true;
+}
+
+/* Just behind the entry that the cursor stands at. */
+static struct slice mark_behind(struct call *call)
+{
+    struct dispatch *dispatch = call->dispatch;
+    size_t len;
+    const uint8_t *key = act_cursor_key(dispatch->cursor, &len);
+    memcpy(dispatch->key, key, len);
+    dispatch->key[len] = 0;
+    return slice_of(dispatch->key, len + 1);
+}
+
+/* The nodes that the next walk may visit: of the slice, and of the request's budget. */
+static void allow_walk(struct call *call, uint64_t max_visited)
+{
+    uint64_t left = max_visited - call->progress->visited;
+    act_cursor_set_budget(call->dispatch->cursor, left < call->work ? left : call->work);
+}
+
+/* Accounts for a walk since allow_walk. */
+static void note_walk(struct call *call, uint64_t max_visited)
+{
+    uint64_t left = max_visited - call->progress->visited;
+    uint64_t allowed = left < call->work ? left : call->work;
+    uint64_t used = allowed - act_cursor_budget(call->dispatch->cursor);
+    call->progress->visited += used;
+    spend(call, used);
+}
+
+/* What a move of the cursor came to, if it is no entry and not the end. */
+static int move_failed(struct call *call, int r)
+{
+    if (r == ACT_TOO_LONG)
+        return key_too_long(call);
+    if (r == ACT_CORRUPT)
+        call->fault = act_cursor_fault(call->dispatch->cursor);
+    return r;
+}
+
+/* A walk has used up what it may: keeps where it stands. CALL_AGAIN, or CALL_LIMIT where the
+ * request's budget is used up, too. */
+static int pause_walk(struct call *call, uint64_t max_visited)
+{
+    struct slice mark;
+    if (call->progress->visited >= max_visited)
+        return CALL_LIMIT;
+    if (cursor_mark(call, &mark)) {
+        int r = set_mark(call, mark);
+        return r != 0 ? r : CALL_AGAIN;
+    }
+    return CALL_AGAIN; /* nowhere yet: from the beginning again */
+}
+
+/* A seek is no part of the budget: it takes a node for each byte of the key at most. */
+static int seek(struct call *call, struct slice key)
+{
+    act_cursor_set_budget(call->dispatch->cursor, UINT64_MAX);
+    return act_cursor_seek(call->dispatch->cursor, key.p, key.len);
+}
+
+/* From the mark, or else from `start`, to the first entry at or behind it. */
+static int begin_forward(struct call *call, struct slice start, uint64_t max_visited)
+{
+    int r = seek(call, call->progress->has_mark ? mark_of(call) : start);
+    allow_walk(call, max_visited);
+    return r == ACT_MISS ? act_cursor_next(call->dispatch->cursor) : r;
+}
+
+/* From the mark, or else from `start`, to the last entry before it. */
+static int begin_backward(struct call *call, struct slice start, uint64_t max_visited)
+{
+    int r = seek(call, call->progress->has_mark ? mark_of(call) : start);
+    allow_walk(call, max_visited);
+    return r == 0 || r == ACT_MISS ? act_cursor_prev(call->dispatch->cursor) : r;
+}
+
+/*
+ * Pages.
+ */
+
+static void confine(struct call *call, const struct page *page)
+{
+    static const uint8_t empty[1]; /* NULL would mean that there is no end */
+    struct act_cursor *cursor = call->dispatch->cursor;
+    act_cursor_reset(cursor, tree_of(call));
+    if (page->is_prefix)
+        act_cursor_set_prefix(cursor, page->from.p, page->from.len);
+    else
+        act_cursor_set_range(cursor, page->from.p, page->from.len,
+                             !page->has_to      ? NULL
+                             : page->to.len > 0 ? page->to.p
+                                                : empty,
+                             page->to.len);
+}
+
+/* To the entry that the page, or its next slice, begins with. */
+static int begin_page(struct call *call, const struct page *page)
+{
+    const struct options *options = &page->options;
+    struct act_cursor *cursor = call->dispatch->cursor;
+    confine(call, page);
+    if (!options->reverse)
+        return begin_forward(call, page->has_start ? page->start : page->from,
+                             options->max_visited);
+    if (page->has_start || call->progress->has_mark)
+        return begin_backward(call, page->start, options->max_visited);
+    /* The way to the end is a seek, too, but in one move with the walk. */
+    allow_walk(call, options->max_visited);
+    uint64_t way = (page->has_to ? page->to.len : page->from.len) + 2;
+    act_cursor_set_budget(cursor, act_cursor_budget(cursor) + way);
+    int r = act_cursor_last(cursor);
+    uint64_t left = act_cursor_budget(cursor);
+    allow_walk(call, options->max_visited);
+    if (left < act_cursor_budget(cursor))
+        act_cursor_set_budget(cursor, left);
+    return r;
+}
+
+static int compare(struct slice a, struct slice b)
+{
+    size_t n = a.len < b.len ? a.len : b.len;
+    int order = n > 0 ? memcmp(a.p, b.p, n) : 0;
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+static bool is_inside(const struct page *page, struct slice position)
+{
+    if (page->is_prefix)
+        return position.len >= page->from.len &&
+               slice_equal(slice_of(position.p, page->from.len), page->from);
+    return compare(position, page->from) >= 0 &&
+           (!page->has_to || compare(position, page->to) <= 0);
+}
+
+/* The page's end: with a cursor where there are, or may be, more entries. A mark outside the page's
+ * bounds has none before it. */
+static int end_page(struct call *call, const struct page *page, const struct slice *mark)
+{
+    uint8_t head[CURSOR_HEAD_BYTES];
+    struct reply *reply = call->reply;
+    struct progress *progress = call->progress;
+    uint64_t identity = htobe64(call->dispatch->snapshot->identity);
+    reply_close_array(reply, progress->array_at, progress->n);
+    head[0] = page->options.reverse ? CURSOR_DESCENDING : CURSOR_ASCENDING;
+    memcpy(head + 1, &identity, sizeof identity);
+    reply_text(reply, "cursor");
+    if (mark && is_inside(page, *mark))
+        reply_bytes_of(reply, slice_of(head, sizeof head), *mark);
+    else
+        reply_nil(reply);
+    reply_generation(reply, call->dispatch->snapshot);
+    progress->is_open = progress->has_mark = false;
+    return 0;
+}
+
+/* The page ends before the entry that the cursor stands at. */
+static int end_page_here(struct call *call, const struct page *page)
+{
+    struct slice mark;
+    if (page->options.reverse)
+        mark = mark_behind(call);
+    else if (!cursor_mark(call, &mark))
+        return end_page(call, page, NULL);
+    return end_page(call, page, &mark);
+}
+
+/* What must find room behind the entries: the page's cursor, its generation. */
+static size_t tail_bytes(size_t key_len)
+{
+    return key_len + 96;
+}
+
+/* Writes the entry that the cursor stands at. 0; ACT_MISS: the page is full without it; or an
+ * outcome. */
+static int reply_page_entry(struct call *call, const struct options *options)
+{
+    struct act_cursor *cursor = call->dispatch->cursor;
+    struct progress *progress = call->progress;
+    struct reply *reply = call->reply;
+    size_t key_len, len = reply_len(reply), entries_at = progress->array_at + 5;
+    uint64_t value = 0;
+    int r = 0;
+    if (progress->n == options->limit)
+        return ACT_MISS;
+    const uint8_t *key = act_cursor_key(cursor, &key_len);
+    act_cursor_value(cursor, &value);
+    if (options->keys_only)
+        reply_bytes(reply, slice_of(key, key_len));
+    else
+        r = reply_entry(call, slice_of(key, key_len), value);
+    if (r != 0)
+        return r;
+    bool is_over = reply->failure == REPLY_TOO_LARGE ||
+                   reply_len(reply) - entries_at > options->max_bytes ||
+                   reply_len(reply) + tail_bytes(key_len) > reply->max_bytes;
+    if (progress->n > 0 && is_over && reply->failure != REPLY_NO_ROOM) {
+        reply_cut(reply, len);
+        return ACT_MISS;
+    }
+    progress->n++;
+    return 0;
+}
+
+/* The slice ends behind the entry that the cursor stands at, which is written. */
+static int pause_page(struct call *call, const struct page *page)
+{
+    struct slice mark;
+    if (!page->options.reverse)
+        mark = mark_behind(call);
+    else if (!cursor_mark(call, &mark))
+        return CALL_AGAIN;
+    int r = set_mark(call, mark);
+    return r != 0 ? r : CALL_AGAIN;
+}
+
+/* The budget of the request or of the slice is used up between entries. */
+static int page_limit(struct call *call, const struct page *page)
+{
+    struct slice mark;
+    int r = pause_walk(call, page->options.max_visited);
+    if (r != CALL_LIMIT || call->progress->n == 0)
+        return r;
+    return end_page(call, page, cursor_mark(call, &mark) ? &mark : NULL);
+}
+
+/* {entries, cursor, generation}, or as much of it as the slice allows. */
+static int answer_page(struct call *call, const struct page *page)
+{
+    struct progress *progress = call->progress;
+    const struct options *options = &page->options;
+    struct act_cursor *cursor = call->dispatch->cursor;
+    if (!progress->is_open) {
+        progress->is_open = true;
+        progress->n = 0;
+        reply_map(call->reply, 3);
+        reply_text(call->reply, "entries");
+        progress->array_at = reply_open_array(call->reply);
+    }
+    for (int r = begin_page(call, page);;
+         r = options->reverse ? act_cursor_prev(cursor) : act_cursor_next(cursor)) {
+        note_walk(call, options->max_visited);
+        if (r == ACT_LIMIT)
+            return page_limit(call, page);
+        if (r == ACT_MISS)
+            return end_page(call, page, NULL);
+        if (r != 0)
+            return move_failed(call, r);
+        r = reply_page_entry(call, options);
+        if (r == ACT_MISS)
+            return end_page_here(call, page);
+        if (r != 0)
+            return r;
+        call->stats->hits++;
+        if (is_slice_over(call))
+            return pause_page(call, page);
+        allow_walk(call, options->max_visited);
+    }
+}
+
+static int bad_cursor(struct call *call, const char *reason)
+{
+    snprintf(call->dispatch->text, sizeof call->dispatch->text, "%s", reason);
+    return CALL_BAD_CURSOR;
+}
+
+static int read_cursor(struct call *call, struct page *page, struct slice cursor)
+{
+    uint8_t wanted = page->options.reverse ? CURSOR_DESCENDING : CURSOR_ASCENDING;
+    if (cursor.len < CURSOR_HEAD_BYTES ||
+        cursor.len > CURSOR_HEAD_BYTES + call->dispatch->config->limits_max_key_bytes + 1 ||
+        (cursor.p[0] != CURSOR_ASCENDING && cursor.p[0] != CURSOR_DESCENDING))
+        return bad_cursor(call, "that is no cursor of this server");
+    if (cursor.p[0] != wanted)
+        return bad_cursor(call, "the cursor is of a scan in the other direction");
+    page->start = slice_of(cursor.p + CURSOR_HEAD_BYTES, cursor.len - CURSOR_HEAD_BYTES);
+    page->has_start = true;
+    if (!is_inside(page, page->start))
+        return bad_cursor(call, "the cursor is outside the scan's prefix or range");
+    return 0;
+}
+
+#define PAGE_OPTIONS                                                             \
+    (OPTION_BIT(limit) | OPTION_BIT(max_bytes) | OPTION_BIT(max_visited_nodes) | \
+     OPTION_BIT(reverse) | OPTION_BIT(keys_only))
+
+static struct options default_options(const struct call *call)
+{
+    return (struct options){.limit = SCAN_LIMIT,
+                            .max_bytes = SCAN_BYTES,
+                            .max_visited = call->dispatch->config->limits_max_visited_nodes};
+}
+
+static int read_budgeted_options(struct call *call, unsigned index, unsigned allowed,
+                                 struct options *options)
+{
+    uint64_t most = call->dispatch->config->limits_max_visited_nodes;
+    int r = read_options(call, index, allowed, options);
+    if (options->max_visited > most)
+        options->max_visited = most;
+    return r;
+}
+
+static int answer_scan(struct call *call, struct page *page, unsigned options_index)
+{
+    page->options = default_options(call);
+    int r = read_budgeted_options(call, options_index, PAGE_OPTIONS | OPTION_BIT(cursor),
+                                  &page->options);
+    if (r == 0 && page->options.cursor.p)
+        r = read_cursor(call, page, page->options.cursor);
+    return r != 0 ? r : answer_page(call, page);
+}
+
+int method_scan(struct call *call)
+{
+    struct page page = {.is_prefix = true};
+    int r = param_key(call, 0, "prefix", &page.from);
+    return r != 0 ? r : answer_scan(call, &page, 1);
+}
+
+/* A bound of a range: a key, or nil for none. */
+static int param_bound(struct call *call, unsigned index, struct slice *ret, bool *ret_has)
+{
+    *ret_has = call->request->params[index].type != MSGPACK_OBJECT_NIL;
+    return *ret_has ? param_key(call, index, "bound", ret) : 0;
+}
+
+int method_range(struct call *call)
+{
+    struct page page = {0};
+    bool has_from;
+    int r = param_bound(call, 0, &page.from, &has_from);
+    if (r == 0)
+        r = param_bound(call, 1, &page.to, &page.has_to);
+    return r != 0 ? r : answer_scan(call, &page, 2);
+}
+
+/* Prefixes and cursors of mscan: all of them, before anything is answered. */
+static int check_mscan(struct call *call, const struct options *options)
+{
+    const msgpack_object *prefixes = &call->request->params[0];
+    struct slice key;
+    int r = check_list(call, prefixes, "prefixes");
+    for (uint32_t i = 0; r == 0 && i < prefixes->via.array.size; i++)
+        r = check_key(call, &prefixes->via.array.ptr[i], "prefix", i, &key);
+    if (r != 0 || !options->cursors)
+        return r;
+    if (options->cursors->via.array.size != prefixes->via.array.size)
+        return bad_params(call,
+                          "the option cursors has not as many elements as there are prefixes");
+    for (uint32_t i = 0; i < options->cursors->via.array.size; i++) {
+        const msgpack_object *cursor = &options->cursors->via.array.ptr[i];
+        if (cursor->type != MSGPACK_OBJECT_NIL && !param_bytes(cursor, &key))
+            return bad_params(call, "an element of the option cursors is neither bin nor nil");
+    }
+    return 0;
+}
+
+/* The page of the prefix that is in work. */
+static int answer_mscan_page(struct call *call, const struct options *options)
+{
+    struct page page = {.is_prefix = true, .options = *options};
+    struct slice cursor;
+    uint32_t index = call->progress->index;
+    param_bytes(&call->request->params[0].via.array.ptr[index], &page.from);
+    if (options->cursors && param_bytes(&options->cursors->via.array.ptr[index], &cursor)) {
+        int r = read_cursor(call, &page, cursor);
+        if (r != 0)
+            return r;
+    }
+    return answer_page(call, &page);
+}
+
+int method_mscan(struct call *call)
+{
+    const msgpack_object *prefixes = &call->request->params[0];
+    struct options options = default_options(call);
+    int r = read_budgeted_options(call, 1, PAGE_OPTIONS | OPTION_BIT(cursors), &options);
+    if (r != 0)
+        return r;
+    if (!call->progress->is_begun) {
+        if ((r = check_mscan(call, &options)) != 0)
+            return r;
+        reply_array(call->reply, prefixes->via.array.size);
+    }
+    while (call->progress->index < prefixes->via.array.size) {
+        if (is_slice_over(call))
+            return CALL_AGAIN;
+        if ((r = answer_mscan_page(call, &options)) != 0)
+            return r;
+        call->progress->index++;
+        spend(call, LOOKUP_WORK);
+    }
+    return 0;
+}
+
+/*
+ * Counting.
+ */
+
+/* Counts on, from the mark or the beginning of the prefix, into progress->n. 0: that are all. */
+static int count_on(struct call *call, struct slice prefix, uint64_t max_visited)
+{
+    uint64_t n;
+    struct act_cursor *cursor = call->dispatch->cursor;
+    act_cursor_reset(cursor, tree_of(call));
+    act_cursor_set_prefix(cursor, prefix.p, prefix.len);
+    int r = seek(call, call->progress->has_mark ? mark_of(call) : prefix);
+    if (r != 0 && r != ACT_MISS)
+        return move_failed(call, r);
+    allow_walk(call, max_visited);
+    r = act_cursor_count(cursor, &n);
+    note_walk(call, max_visited);
+    call->progress->n += n;
+    if (r == ACT_LIMIT)
+        return pause_walk(call, max_visited);
+    return r == ACT_MISS ? 0 : move_failed(call, r);
+}
+
+int method_count(struct call *call)
+{
+    struct slice prefix;
+    struct options options = default_options(call);
+    int r = param_key(call, 0, "prefix", &prefix);
+    if (r == 0)
+        r = read_budgeted_options(call, 1, OPTION_BIT(max_visited_nodes), &options);
+    if (r == 0)
+        r = count_on(call, prefix, options.max_visited);
+    if (r != 0 && r != CALL_LIMIT)
+        return r;
+    reply_map(call->reply, 2);
+    reply_pair_number(call->reply, "count", call->progress->n);
+    reply_text(call->reply, "exact");
+    reply_bool(call->reply, r == 0);
+    return 0;
+}
+
+/*
+ * Neighbours.
+ */
+
+static int answer_neighbour(struct call *call, bool is_next)
+{
+    struct slice key;
+    struct act_cursor *cursor = call->dispatch->cursor;
+    uint64_t value = 0, max_visited = call->dispatch->config->limits_max_visited_nodes;
+    bool is_resumed = call->progress->has_mark;
+    int r = param_key(call, 0, "key", &key);
+    if (r != 0)
+        return r;
+    act_cursor_reset(cursor, tree_of(call));
+    r = is_next ? begin_forward(call, key, max_visited) : begin_backward(call, key, max_visited);
+    if (r == 0 && is_next && !is_resumed) { /* that may be the key itself: strictly behind it */
+        size_t len;
+        const uint8_t *p = act_cursor_key(cursor, &len);
+        if (slice_equal(slice_of(p, len), key)) {
+            allow_walk(call, max_visited);
+            r = act_cursor_next(cursor);
+        }
+    }
+    note_walk(call, max_visited);
+    if (r == ACT_LIMIT)
+        return pause_walk(call, max_visited);
+    count_lookup(call, r);
+    if (r == ACT_MISS) {
+        reply_nil(call->reply);
+        return 0;
+    }
+    if (r != 0)
+        return move_failed(call, r);
+    act_cursor_value(cursor, &value);
+    key.p = act_cursor_key(cursor, &key.len);
+    return reply_entry(call, key, value);
+}
+
+int method_next(struct call *call)
+{
+    return answer_neighbour(call, true);
+}
+
+int method_prev(struct call *call)
+{
+    return answer_neighbour(call, false);
+}
+
+/*
+ * Exploring: for each byte that follows a prefix, the first entry below and how many there are.
+ */
+
+enum explore_phase { EXPLORE_SAMPLE, EXPLORE_COUNT };
+
+static unsigned count_children(const uint64_t set[4])
+{
+    unsigned n = 0;
+    for (unsigned word = 0; word < 4; word++)
+        n += (unsigned)__builtin_popcountll(set[word]);
+    return n;
+}
+
+/* The child that is in work: number `index` of the set. */
+static uint8_t child_byte(const uint64_t set[4], unsigned index)
+{
+    for (unsigned byte = 0; byte < 256; byte++)
+        if (set[byte / 64] >> byte % 64 & 1 && index-- == 0)
+            return (uint8_t)byte;
+    return 0;
+}
+
+/* [byte, key, value, as far as that. The cursor then stands at the entry. ACT_MISS: there is none.
+ */
+static int reply_sample(struct call *call, struct slice below, uint64_t max_visited)
+{
+    struct value value;
+    uint64_t number = 0;
+    struct slice key;
+    struct act_cursor *cursor = call->dispatch->cursor;
+    int r = begin_forward(call, below, max_visited);
+    note_walk(call, max_visited);
+    if (r == ACT_LIMIT)
+        return pause_walk(call, max_visited);
+    if (r != 0 && r != ACT_MISS)
+        return move_failed(call, r);
+    reply_array(call->reply, 4);
+    reply_number(call->reply, below.p[below.len - 1]);
+    if (r == ACT_MISS) {
+        reply_nil(call->reply);
+        reply_nil(call->reply);
+        reply_number(call->reply, 0);
+        return r;
+    }
+    key.p = act_cursor_key(cursor, &key.len);
+    act_cursor_value(cursor, &number);
+    if ((r = value_of(call, number, &value, &call->fault)) != 0)
+        return r;
+    reply_bytes(call->reply, key);
+    reply_value(call->reply, &value);
+    return set_mark(call, key);
+}
+
+/* count], or nil where the child's part of the budget does not suffice. */
+static int reply_child_count(struct call *call, struct slice below)
+{
+    struct progress *progress = call->progress;
+    uint64_t before = progress->visited;
+    int r = count_on(call, below, before + progress->child_budget);
+    progress->child_budget -= progress->visited - before;
+    if (r == CALL_LIMIT)
+        reply_nil(call->reply);
+    else if (r == 0)
+        reply_number(call->reply, progress->n);
+    return r == CALL_LIMIT ? 0 : r;
+}
+
+/* [byte, key, value, count] of a child. */
+static int explore_child(struct call *call, struct slice below, unsigned n_left,
+                         uint64_t max_visited)
+{
+    struct progress *progress = call->progress;
+    act_cursor_reset(call->dispatch->cursor, tree_of(call));
+    act_cursor_set_prefix(call->dispatch->cursor, below.p, below.len);
+    if (progress->phase == EXPLORE_SAMPLE) {
+        int r = reply_sample(call, below, max_visited);
+        if (r != 0)
+            return r == ACT_MISS ? 0 : r;
+        progress->phase = EXPLORE_COUNT;
+        progress->n = 0;
+        progress->child_budget = (max_visited - progress->visited) / n_left;
+    }
+    return reply_child_count(call, below);
+}
+
+static int explore_children(struct call *call, struct slice prefix, const uint64_t set[4],
+                            uint64_t max_visited)
+{
+    struct progress *progress = call->progress;
+    unsigned n = count_children(set);
+    /* The cursor borrows it for as long as it is confined, while marks use the scratch key. */
+    struct buf below = {.pool = call->reply->out->pool};
+    int r = buf_reserve(&below, prefix.len + 1);
+    if (r != 0)
+        return r == BUF_FULL ? REPLY_NO_ROOM : r;
+    buf_append(&below, prefix.p, prefix.len);
+    buf_commit(&below, 1);
+    while (progress->index < n && r == 0) {
+        if (is_slice_over(call)) {
+            r = CALL_AGAIN;
+            break;
+        }
+        below.p[prefix.len] = child_byte(set, progress->index);
+        r = explore_child(call, buf_content(&below), n - progress->index, max_visited);
+        if (r != 0)
+            break;
+        spend(call, LOOKUP_WORK);
+        progress->index++;
+        progress->has_mark = false;
+        progress->phase = EXPLORE_SAMPLE;
+    }
+    buf_release(&below);
+    return r;
+}
+
+int method_explore(struct call *call)
+{
+    struct slice prefix;
+    struct act_node node = {0};
+    struct options options = {.max_visited = EXPLORE_NODES};
+    int r = param_key(call, 0, "prefix", &prefix);
+    if (r == 0)
+        r = read_budgeted_options(call, 1, OPTION_BIT(max_visited_nodes), &options);
+    if (r != 0)
+        return r;
+    r = act_node(tree_of(call), prefix.p, prefix.len, &node, &call->fault);
+    if (r != 0 && r != ACT_MISS)
+        return r;
+    if (!call->progress->is_begun) {
+        count_lookup(call, r);
+        reply_array(call->reply, count_children(node.children));
+    }
+    return explore_children(call, prefix, node.children, options.max_visited);
+}

@@ -1,0 +1,209 @@
+/*
+ * methods_service: hello, ping, info, stats: about the server, not about a key.
+ */
+#include "daemon/worker/methods.h"
+
+#include "build_config.h"
+
+#include <inttypes.h>
+#include <unistd.h>
+
+/* An option of hello: one of two names. */
+static int read_choice(struct call *call, const msgpack_object *value, const char *option,
+                       const char *off, const char *on, bool *ret)
+{
+    struct slice text;
+    if (param_bytes(value, &text) && slice_equal(text, slice_of_str(on)))
+        *ret = true;
+    else if (param_bytes(value, &text) && slice_equal(text, slice_of_str(off)))
+        *ret = false;
+    else
+        return bad_params(call, "the option %s is \"%s\" or \"%s\"", option, off, on);
+    return 0;
+}
+
+static int read_hello_options(struct call *call, struct reply_mode *mode)
+{
+    if (call->request->n_params == 0)
+        return 0;
+    const msgpack_object *options = &call->request->params[0];
+    if (options->type != MSGPACK_OBJECT_MAP)
+        return bad_params(call, "the options are not a map");
+    for (uint32_t i = 0; i < options->via.map.size; i++) {
+        const msgpack_object_kv *option = &options->via.map.ptr[i];
+        struct slice name;
+        int r;
+        if (!param_bytes(&option->key, &name))
+            return bad_params(call, "an option's name is not a string");
+        if (slice_equal(name, slice_of_str("errors")))
+            r = read_choice(call, &option->val, "errors", "array", "string",
+                            &mode->errors_as_string);
+        else if (slice_equal(name, slice_of_str("u64")))
+            r = read_choice(call, &option->val, "u64", "int", "str", &mode->u64_as_string);
+        else
+            r = bad_params(call, "hello has the options errors and u64, and not \"%.*s\"",
+                           name.len < 40 ? (int)name.len : 40, (const char *)name.p);
+        if (r != 0)
+            return r;
+    }
+    return 0;
+}
+
+int method_hello(struct call *call)
+{
+    struct reply *reply = call->reply;
+    const struct config *config = call->dispatch->config;
+    struct reply_mode mode = call->session->mode;
+    int r = read_hello_options(call, &mode);
+    if (r != 0)
+        return r;
+    call->session->mode = reply->mode = mode;
+    reply_map(reply, 6);
+    reply_pair_text(reply, "server", "actd");
+    reply_pair_text(reply, "version", ACTD_VERSION);
+    reply_pair_number(reply, "protocol", 1);
+    reply_text(reply, "methods");
+    reply_array(reply, N_METHODS);
+    for (size_t i = 0; i < N_METHODS; i++)
+        reply_text(reply, method_names[i]);
+    reply_text(reply, "limits");
+    reply_map(reply, 5);
+    reply_pair_number(reply, "max_request_bytes", config->limits_max_request_bytes);
+    reply_pair_number(reply, "max_reply_bytes", config->limits_max_reply_bytes);
+    reply_pair_number(reply, "max_keys", config->limits_max_keys);
+    reply_pair_number(reply, "max_key_bytes", config->limits_max_key_bytes);
+    reply_pair_number(reply, "max_visited_nodes", config->limits_max_visited_nodes);
+    reply_generation(reply, call->dispatch->snapshot);
+    return 0;
+}
+
+int method_ping(struct call *call)
+{
+    reply_text(call->reply, "pong");
+    return 0;
+}
+
+static void reply_pair_fact(struct reply *reply, const char *name, uint64_t fact, bool is_known)
+{
+    reply_text(reply, name);
+    if (is_known)
+        reply_number(reply, fact);
+    else
+        reply_nil(reply);
+}
+
+/* What the builder has written about the tree holds only for the root that it wrote. */
+static void reply_metadata(struct reply *reply, const struct act_info *info)
+{
+    static const char *const states[] = {[ACT_METADATA_NONE] = "none",
+                                         [ACT_METADATA_DAMAGED] = "damaged",
+                                         [ACT_METADATA_FOREIGN] = "foreign",
+                                         [ACT_METADATA_TABLES] = "tables",
+                                         [ACT_METADATA_FULL] = "full"};
+    const struct act_metadata *metadata = &info->metadata;
+    bool is_full = info->metadata_state == ACT_METADATA_FULL;
+    bool has_tables = is_full || info->metadata_state == ACT_METADATA_TABLES;
+    reply_text(reply, "metadata");
+    reply_map(reply, 6);
+    reply_pair_text(reply, "state", states[info->metadata_state]);
+    reply_pair_fact(reply, "n_keys", metadata->n_keys, is_full);
+    reply_pair_fact(reply, "longest_key_bytes", metadata->longest_key_bytes, is_full);
+    reply_pair_fact(reply, "created_s", metadata->created_s, is_full && metadata->created_s > 0);
+    reply_pair_fact(reply, "table_min_children", metadata->table_min_children, has_tables);
+    reply_text(reply, "digest");
+    if (is_full)
+        reply_bytes(reply, slice_of(metadata->digest, sizeof metadata->digest));
+    else
+        reply_nil(reply);
+}
+
+int method_info(struct call *call)
+{
+    struct reply *reply = call->reply;
+    const struct snapshot *snapshot = call->dispatch->snapshot;
+    struct act_info info;
+    act_info(snapshot->tree, &info);
+    reply_map(reply, 5);
+    reply_pair_text(reply, "server", "actd");
+    reply_pair_text(reply, "version", ACTD_VERSION);
+    reply_pair_number(reply, "pid", (uint64_t)getpid());
+    reply_text(reply, "tree");
+    reply_map(reply, 9);
+    reply_text(reply, "path");
+    reply_bytes(reply, slice_of_str(snapshot->path)); /* a path is bytes, not always UTF-8 */
+    reply_pair_text(reply, "format", info.version);
+    reply_pair_text(reply, "values", info.values == ACT_VALUES_BYTES ? "bytes" : "u64");
+    reply_pair_number(reply, "size_bytes", info.size_bytes);
+    reply_pair_number(reply, "root_offset", info.root_offset);
+    reply_pair_number(reply, "mtime_ms",
+                      (uint64_t)snapshot->mtime.tv_sec * 1000 +
+                          (uint64_t)snapshot->mtime.tv_nsec / 1000000);
+    reply_text(reply, "damage");
+    if (snapshot->damage)
+        reply_text(reply, snapshot->damage);
+    else
+        reply_nil(reply);
+    reply_metadata(reply, &info);
+    reply_text(reply, "roots");
+    reply_array(reply, snapshot->n_roots);
+    for (size_t i = 0; i < snapshot->n_roots; i++)
+        reply_number(reply, snapshot->roots[i]);
+    reply_generation(reply, snapshot);
+    return 0;
+}
+
+/* Rows of one group stand together in the table. */
+static unsigned group_size(size_t first)
+{
+    unsigned n = 0;
+    while (first + n < N_STATS && strcmp(stat_rows[first + n].group, stat_rows[first].group) == 0)
+        n++;
+    return n;
+}
+
+static unsigned n_groups(void)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < N_STATS; i += group_size(i))
+        n++;
+    return n;
+}
+
+static void reply_method_stats(struct reply *reply, const struct method_stats *stats)
+{
+#define X(name, help) +1
+    reply_map(reply, 0 METHOD_STATS(X));
+#undef X
+#define X(name, help) reply_pair_number(reply, #name, stats->name);
+    METHOD_STATS(X)
+#undef X
+}
+
+int method_stats(struct call *call)
+{
+    struct reply *reply = call->reply;
+    struct stats_report report;
+    stats_collect(call->dispatch->service, &report);
+    reply_map(reply, n_groups() + 1);
+    for (size_t first = 0; first < N_STATS; first += group_size(first)) {
+        bool is_warmup = strcmp(stat_rows[first].group, "warmup") == 0;
+        reply_text(reply, stat_rows[first].group);
+        reply_map(reply, group_size(first) + is_warmup);
+        if (is_warmup)
+            reply_pair_text(reply, "state", report.warmup_state);
+        for (size_t i = first; i < first + group_size(first); i++) {
+            reply_text(reply, stat_rows[i].name);
+            if (report.values[i] == STAT_UNKNOWN)
+                reply_nil(reply);
+            else
+                reply_number(reply, report.values[i]);
+        }
+    }
+    reply_text(reply, "methods");
+    reply_map(reply, N_METHODS);
+    for (size_t i = 0; i < N_METHODS; i++) {
+        reply_text(reply, method_names[i]);
+        reply_method_stats(reply, &report.method[i]);
+    }
+    return 0;
+}
