@@ -55,6 +55,7 @@ int request_decode(struct request_decoder *decoder, struct slice message, struct
     msgpack_object object;
     size_t used = 0;
     msgpack_zone_clear(&decoder->zone);
+    decoder->n_decoded++;
     msgpack_unpack_return r =
         msgpack_unpack((const char *)message.p, message.len, &used, &decoder->zone, &object);
     if (r == MSGPACK_UNPACK_NOMEM_ERROR)

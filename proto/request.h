@@ -19,6 +19,7 @@ struct request {
 
 struct request_decoder {
     msgpack_zone zone;  /* owned */
+    uint64_t n_decoded; /* so far: tells whether a request still lives */
     const char *reason; /* after REQUEST_BAD: static text */
 };
 

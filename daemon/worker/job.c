@@ -68,6 +68,7 @@ int job_new(struct conn *conn, struct slice message, struct progress *progress, 
         return r;
     }
     buf_trim(&job->message);
+    buf_trim(&job->out);
     job->progress = *progress;
     job->snapshot = snapshot_ref(worker->snapshot);
     link_job(job);
@@ -129,18 +130,19 @@ static int run_slice(struct job *job)
 {
     struct worker *worker = job->conn->worker;
     struct dispatch *dispatch = &worker->dispatch;
-    struct request request;
-    struct slice message = buf_content(&job->message);
-    int r = request_decode(&worker->decoder, message, &request);
-    if (r != 0)
-        return -ENOMEM; /* it was decoded before */
+    if (job->decoded_as != worker->decoder.n_decoded) {
+        int r = request_decode(&worker->decoder, buf_content(&job->message), &job->request);
+        if (r != 0)
+            return -ENOMEM; /* it was decoded before */
+        job->decoded_as = worker->decoder.n_decoded;
+    }
     struct snapshot *current = dispatch->snapshot;
     dispatch->snapshot = job->snapshot;
-    r = dispatch_resume(dispatch, &request, job->mode, &job->out, &job->progress);
+    int r = dispatch_resume(dispatch, &job->request, job->mode, &job->out, &job->progress);
     if ((r == 0 || r == DISPATCH_AGAIN) && !job->snapshot->damage &&
         !snapshot_unchanged(job->snapshot)) {
         snapshot_log_damage(job->snapshot);
-        r = dispatch_resume(dispatch, &request, job->mode, &job->out, &job->progress);
+        r = dispatch_resume(dispatch, &job->request, job->mode, &job->out, &job->progress);
     }
     dispatch->snapshot = current;
     return r;

@@ -25,7 +25,9 @@ struct job {
     struct reply_mode mode;
     struct progress progress; /* owned */
     struct buf message;       /* owned: the request */
-    struct buf out;           /* owned: its reply so far */
+    struct request request;   /* its decoded form, as long as the decoder is at number decoded_as */
+    uint64_t decoded_as;
+    struct buf out; /* owned: its reply so far */
 };
 
 /* Takes over progress and the reply so far, which is conn->out behind the first out_len bytes.
