@@ -27,6 +27,7 @@ struct call {
     struct progress *progress;
     struct method_stats *stats;
     uint64_t work;          /* left in this slice */
+    uint64_t allowed;       /* nodes that the walk under way may visit */
     size_t reply_begin_len; /* of the reply, when the slice began */
     struct act_fault fault; /* with ACT_CORRUPT */
                             /* dispatch->text with the outcomes below that are errors */

@@ -63,19 +63,20 @@ static struct slice mark_behind(struct call *call)
     return slice_of(dispatch->key, len + 1);
 }
 
-/* The nodes that the next walk may visit: of the slice, and of the request's budget. */
-static void allow_walk(struct call *call, uint64_t max_visited)
+/* The nodes that the next move may visit: those that the slice and the request's budget have left,
+ * and `way` more that do not count, to come to where the walk begins. */
+static void allow_walk(struct call *call, uint64_t max_visited, size_t way)
 {
     uint64_t left = max_visited - call->progress->visited;
-    act_cursor_set_budget(call->dispatch->cursor, left < call->work ? left : call->work);
+    call->allowed = left < call->work ? left : call->work;
+    act_cursor_set_budget(call->dispatch->cursor, call->allowed + way);
 }
 
-/* Accounts for a walk since allow_walk. */
-static void note_walk(struct call *call, uint64_t max_visited)
+/* Accounts for the moves since allow_walk. */
+static void note_walk(struct call *call)
 {
-    uint64_t left = max_visited - call->progress->visited;
-    uint64_t allowed = left < call->work ? left : call->work;
-    uint64_t used = allowed - act_cursor_budget(call->dispatch->cursor);
+    uint64_t left = act_cursor_budget(call->dispatch->cursor);
+    uint64_t used = left < call->allowed ? call->allowed - left : 0;
     call->progress->visited += used;
     spend(call, used);
 }
@@ -115,7 +116,7 @@ static int seek(struct call *call, struct slice key)
 static int begin_forward(struct call *call, struct slice start, uint64_t max_visited)
 {
     int r = seek(call, call->progress->has_mark ? mark_of(call) : start);
-    allow_walk(call, max_visited);
+    allow_walk(call, max_visited, 0);
     return r == ACT_MISS ? act_cursor_next(call->dispatch->cursor) : r;
 }
 
@@ -123,7 +124,7 @@ static int begin_forward(struct call *call, struct slice start, uint64_t max_vis
 static int begin_backward(struct call *call, struct slice start, uint64_t max_visited)
 {
     int r = seek(call, call->progress->has_mark ? mark_of(call) : start);
-    allow_walk(call, max_visited);
+    allow_walk(call, max_visited, 0);
     return r == 0 || r == ACT_MISS ? act_cursor_prev(call->dispatch->cursor) : r;
 }
 
@@ -133,16 +134,13 @@ static int begin_backward(struct call *call, struct slice start, uint64_t max_vi
 
 static void confine(struct call *call, const struct page *page)
 {
-    static const uint8_t empty[1]; /* NULL would mean that there is no end */
     struct act_cursor *cursor = call->dispatch->cursor;
+    const void *to = page->to.len > 0 ? page->to.p : (const void *)""; /* NULL would be no end */
     act_cursor_reset(cursor, tree_of(call));
     if (page->is_prefix)
         act_cursor_set_prefix(cursor, page->from.p, page->from.len);
     else
-        act_cursor_set_range(cursor, page->from.p, page->from.len,
-                             !page->has_to      ? NULL
-                             : page->to.len > 0 ? page->to.p
-                                                : empty,
+        act_cursor_set_range(cursor, page->from.p, page->from.len, page->has_to ? to : NULL,
                              page->to.len);
 }
 
@@ -150,23 +148,14 @@ static void confine(struct call *call, const struct page *page)
 static int begin_page(struct call *call, const struct page *page)
 {
     const struct options *options = &page->options;
-    struct act_cursor *cursor = call->dispatch->cursor;
     confine(call, page);
     if (!options->reverse)
         return begin_forward(call, page->has_start ? page->start : page->from,
                              options->max_visited);
     if (page->has_start || call->progress->has_mark)
         return begin_backward(call, page->start, options->max_visited);
-    /* The way to the end is a seek, too, but in one move with the walk. */
-    allow_walk(call, options->max_visited);
-    uint64_t way = (page->has_to ? page->to.len : page->from.len) + 2;
-    act_cursor_set_budget(cursor, act_cursor_budget(cursor) + way);
-    int r = act_cursor_last(cursor);
-    uint64_t left = act_cursor_budget(cursor);
-    allow_walk(call, options->max_visited);
-    if (left < act_cursor_budget(cursor))
-        act_cursor_set_budget(cursor, left);
-    return r;
+    allow_walk(call, options->max_visited, (page->has_to ? page->to.len : page->from.len) + 2);
+    return act_cursor_last(call->dispatch->cursor);
 }
 
 static int compare(struct slice a, struct slice b)
@@ -291,7 +280,7 @@ static int answer_page(struct call *call, const struct page *page)
     }
     for (int r = begin_page(call, page);;
          r = options->reverse ? act_cursor_prev(cursor) : act_cursor_next(cursor)) {
-        note_walk(call, options->max_visited);
+        note_walk(call);
         if (r == ACT_LIMIT)
             return page_limit(call, page);
         if (r == ACT_MISS)
@@ -306,7 +295,7 @@ static int answer_page(struct call *call, const struct page *page)
         call->stats->hits++;
         if (is_slice_over(call))
             return pause_page(call, page);
-        allow_walk(call, options->max_visited);
+        allow_walk(call, options->max_visited, 0);
     }
 }
 
@@ -460,9 +449,9 @@ static int count_on(struct call *call, struct slice prefix, uint64_t max_visited
     int r = seek(call, call->progress->has_mark ? mark_of(call) : prefix);
     if (r != 0 && r != ACT_MISS)
         return move_failed(call, r);
-    allow_walk(call, max_visited);
+    allow_walk(call, max_visited, 0);
     r = act_cursor_count(cursor, &n);
-    note_walk(call, max_visited);
+    note_walk(call);
     call->progress->n += n;
     if (r == ACT_LIMIT)
         return pause_walk(call, max_visited);
@@ -506,11 +495,11 @@ static int answer_neighbour(struct call *call, bool is_next)
         size_t len;
         const uint8_t *p = act_cursor_key(cursor, &len);
         if (slice_equal(slice_of(p, len), key)) {
-            allow_walk(call, max_visited);
+            allow_walk(call, max_visited, 0);
             r = act_cursor_next(cursor);
         }
     }
-    note_walk(call, max_visited);
+    note_walk(call);
     if (r == ACT_LIMIT)
         return pause_walk(call, max_visited);
     count_lookup(call, r);
@@ -567,7 +556,7 @@ static int reply_sample(struct call *call, struct slice below, uint64_t max_visi
     struct slice key;
     struct act_cursor *cursor = call->dispatch->cursor;
     int r = begin_forward(call, below, max_visited);
-    note_walk(call, max_visited);
+    note_walk(call);
     if (r == ACT_LIMIT)
         return pause_walk(call, max_visited);
     if (r != 0 && r != ACT_MISS)
