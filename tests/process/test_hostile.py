@@ -127,7 +127,8 @@ def big_mgets(n, keys):
 
 def send_until_full(daemon, client, data):
     """Sends until the server reads no more: how much. The server answers our looks at its counters
-    from the loop that would also read, so three looks without a byte read mean that it waits."""
+    from the loop that would also read and look up, so three looks without a byte read or a key
+    looked up mean that it waits."""
     client.sock.setblocking(False)
     sent, looks, last = 0, 0, None
     clock = Clock()
@@ -137,9 +138,10 @@ def send_until_full(daemon, client, data):
             looks = 0
             continue
         clock.left("the server to read or to stop reading")
-        read = daemon.stat("traffic", "read_bytes")
-        looks = looks + 1 if read == last else 0
-        last = read
+        stats = daemon.stats()
+        done = stats["traffic"]["read_bytes"], stats["methods"]["mget"]
+        looks = looks + 1 if done == last else 0
+        last = done
     client.sock.setblocking(True)
     return sent
 
