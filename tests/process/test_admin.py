@@ -83,7 +83,7 @@ def test_metrics_are_well_formed_and_documented(admin):
     assert all(name.startswith("actd_") for name in metrics)
     assert all(metric.samples for metric in metrics.values())
     names = {label for label, in metrics["actd_method_requests_total"].samples}
-    assert ("method", "mget") in names and len(names) == 8
+    assert ("method", "mget") in names and len(names) == 17
 
 
 def test_metrics_and_stats_tell_the_same(actd):
@@ -102,6 +102,9 @@ def test_metrics_and_stats_tell_the_same(actd):
         ("connections", "accepted"): ("actd_connections_accepted_total", {}),
         ("connections", "timed_out"): ("actd_connections_timed_out_total", {}),
         ("connections", "broken"): ("actd_connections_broken_total", {}),
+        ("connections", "evicted"): ("actd_connections_evicted_total", {}),
+        ("requests", "sliced"): ("actd_requests_sliced_total", {}),
+        ("requests", "running"): ("actd_requests_running", {}),
         ("traffic", "read_bytes"): ("actd_read_bytes_total", {}),
         ("traffic", "written_bytes"): ("actd_written_bytes_total", {}),
         ("messages", "refused"): ("actd_requests_refused_total", {}),
@@ -138,7 +141,7 @@ def test_counters_are_exactly_what_was_sent_and_received(actd, kind):
     stats = daemon.stats()
     assert stats["traffic"] == {"read_bytes": sent, "written_bytes": received}
     assert stats["methods"]["get"] == {"requests": 300, "errors": 0, "hits": 300, "misses": 0}
-    connections = {"open": 0, "accepted": 1, "timed_out": 0, "broken": 0}
+    connections = {"open": 0, "accepted": 1, "timed_out": 0, "broken": 0, "evicted": 0}
     assert stats["connections"] == connections
 
 

@@ -1,19 +1,23 @@
 """What each method takes and gives."""
 
 import os
+import re
 
 import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib import paths, rpc
+from lib import actctl, paths, rpc
 from lib.daemon import Daemon
 from lib.tree_data import oracle_of
 
 ORACLE = oracle_of(paths.CITIES)
 
-METHODS = ["hello", "ping", "get", "mget", "exists", "node", "info", "stats"]
+METHODS = [
+    "hello", "ping", "get", "mget", "exists", "node", "scan", "range", "mscan", "count",
+    "longest_prefix", "prefixes", "next", "prev", "explore", "info", "stats",
+]
 
 
 # hello
@@ -26,7 +30,13 @@ def test_hello_tells_what_the_server_is(client):
     assert hello["version"].count(".") == 2
     assert hello["protocol"] == 1
     assert hello["methods"] == METHODS
-    limits = {"max_request_bytes": 1 << 20, "max_reply_bytes": 16 << 20, "max_keys": 10000}
+    limits = {
+        "max_request_bytes": 1 << 20,
+        "max_reply_bytes": 16 << 20,
+        "max_keys": 10000,
+        "max_key_bytes": 1 << 20,
+        "max_visited_nodes": 10000000,
+    }
     assert hello["limits"] == limits
     assert set(hello["generation"]) == {"number", "identity"}
     assert hello["generation"]["number"] == 1
@@ -208,6 +218,15 @@ def test_any_keys_are_answered_as_the_oracle_says(cities, keys):
 
 # info, stats
 
+NO_METADATA = {
+    "state": "none",
+    "n_keys": None,
+    "longest_key_bytes": None,
+    "created_s": None,
+    "table_min_children": None,
+    "digest": None,
+}
+
 
 def test_info_tells_what_is_served(cities, client):
     info = client.call("info")
@@ -226,7 +245,51 @@ def test_info_tells_what_is_served(cities, client):
         "root_offset": int.from_bytes(data[8:16], "little"),
         "mtime_ms": stat.st_mtime_ns // 1000000,
         "damage": None,
+        "metadata": NO_METADATA,
+        "roots": [int.from_bytes(data[8:16], "little")],
     }
+
+
+def test_info_tells_the_metadata_of_a_built_file(actd, tmp_path):
+    tree = tmp_path / "tree.act"
+    actctl.build(tree, b"a\t1\nabc\t2\n", env={"SOURCE_DATE_EPOCH": "1700000000"})
+    data = tree.read_bytes()
+    with actd(tree).client() as client:
+        metadata = client.call("info")["tree"]["metadata"]
+    assert re.search(re.escape(metadata.pop("digest")), data)
+    assert metadata.pop("table_min_children") > 1
+    wanted = {"state": "full", "n_keys": 2, "longest_key_bytes": 3, "created_s": 1700000000}
+    assert metadata == wanted
+
+
+def test_info_tells_byte_values_and_a_time_that_is_not_recorded(actd):
+    with actd(paths.BUILT / "e.act").client() as client:
+        tree = client.call("info")["tree"]
+    assert tree["values"] == "bytes"
+    assert tree["metadata"]["n_keys"] == 18 and tree["metadata"]["longest_key_bytes"] == 3
+    assert tree["metadata"]["digest"].hex() == "fb2a9aa1229e14ff0c6920021711d2e2"
+    assert tree["metadata"]["created_s"] is None
+
+
+def test_info_tells_damaged_metadata(actd, tmp_path):
+    tree = tmp_path / "tree.act"
+    actctl.build(tree, b"a\t1\n", env={"SOURCE_DATE_EPOCH": "1700000000"})
+    data = bytearray(tree.read_bytes())
+    at = data.index((1700000000).to_bytes(8, "little"))
+    data[at] ^= 1
+    tree.write_bytes(data)
+    with actd(tree).client() as client:
+        metadata = client.call("info")["tree"]["metadata"]
+        assert metadata == {**NO_METADATA, "state": "damaged"}
+        assert client.call("get", b"a") == 1
+
+
+def test_info_tells_the_roots_of_a_merged_file_newest_first(actd):
+    base = (paths.EDGE / "m_base.stream.act").read_bytes()
+    merged = (paths.EDGE / "merged1_stream.act").read_bytes()
+    with actd(paths.EDGE / "merged1_stream.act").client() as client:
+        roots = client.call("info")["tree"]["roots"]
+    assert roots == [int.from_bytes(data[8:16], "little") for data in (merged, base)]
 
 
 def test_the_identity_is_that_of_the_file_and_not_of_the_process(actd):
@@ -258,7 +321,8 @@ STATS = {
         "buffer_bytes",
     },
     "tree": {"mapped_bytes", "generation", "damaged"},
-    "connections": {"open", "accepted", "timed_out", "broken"},
+    "connections": {"open", "accepted", "timed_out", "broken", "evicted"},
+    "requests": {"sliced", "running"},
     "traffic": {"read_bytes", "written_bytes"},
     "messages": {"refused", "notifications_ignored", "responses_ignored"},
     "warmup": {"state", "read_bytes", "total_bytes"},
@@ -336,15 +400,30 @@ def test_whatever_does_not_fit_a_parameter_is_bad_params(client):
     assert all(result == "pong" for _, result in replies[1::2])
 
 
-def test_an_option_that_stands_twice_is_bad_params(client):
-    twice = b"\x82\xa6errors\xc3\xa6errors\xc2"
-    client.send(b"\x94\x00\x63\xa4mget\x92\x91\xa1a" + twice)
+def twice(name, first, second):
+    """A map of options in which one stands twice; also as bin, which is the same name."""
+    return b"\x82" + rpc.pack(name) + rpc.pack(first) + rpc.pack(name.encode()) + rpc.pack(second)
+
+
+@pytest.mark.parametrize("options", [twice("errors", True, False), twice("errors", True, True)])
+def test_an_option_that_stands_twice_is_bad_params(client, options):
+    client.send(b"\x94\x00\x63\xa4mget\x92\x91\xa1a" + options)
     _, error, _ = client.reply()
-    assert error[0] == rpc.BAD_PARAMS
+    assert error == [rpc.BAD_PARAMS, "BAD_PARAMS: the option errors stands twice"]
     assert client.is_usable()
 
 
-UNKNOWN = ["scan", "GET", "get ", "", "get\x00", b"\xff\xfe", "x" * 100000, "ge", "gett"]
+@pytest.mark.parametrize("name, first, second", [("errors", "array", "string"),
+                                                 ("u64", "str", "str")])
+def test_an_option_of_hello_that_stands_twice_is_bad_params(client, name, first, second):
+    client.send(b"\x94\x00\x63\xa5hello\x91" + twice(name, first, second))
+    _, error, _ = client.reply()
+    assert error == [rpc.BAD_PARAMS, f"BAD_PARAMS: the option {name} stands twice"]
+    assert client.error_of("nonsense") == rpc.UNKNOWN_METHOD
+    assert isinstance(client.call("hello")["generation"]["identity"], int)
+
+
+UNKNOWN = ["scans", "GET", "get ", "", "get\x00", b"\xff\xfe", "x" * 100000, "ge", "gett"]
 
 
 @pytest.mark.parametrize("method", UNKNOWN, ids=lambda name: repr(name)[:20])
