@@ -150,6 +150,7 @@ int read_options(struct call *call, unsigned index, unsigned allowed, struct opt
     const msgpack_object *map = &call->request->params[index];
     if (map->type != MSGPACK_OBJECT_MAP)
         return bad_params(call, "the options are not a map");
+    unsigned given = 0;
     for (uint32_t i = 0; i < map->via.map.size; i++) {
         const msgpack_object_kv *option = &map->via.map.ptr[i];
         struct slice name;
@@ -158,6 +159,9 @@ int read_options(struct call *call, unsigned index, unsigned allowed, struct opt
         int id = find_option(name, allowed);
         if (id < 0)
             return refuse_option(call, allowed, name);
+        if (given & 1u << id)
+            return bad_params(call, "the option %s stands twice", option_rows[id].name);
+        given |= 1u << id;
         int r = set_option(call, (enum option_id)id, &option->val, options);
         if (r != 0)
             return r;

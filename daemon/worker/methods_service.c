@@ -29,12 +29,17 @@ static int read_hello_options(struct call *call, struct reply_mode *mode)
     const msgpack_object *options = &call->request->params[0];
     if (options->type != MSGPACK_OBJECT_MAP)
         return bad_params(call, "the options are not a map");
+    unsigned n_errors = 0, n_u64 = 0;
     for (uint32_t i = 0; i < options->via.map.size; i++) {
         const msgpack_object_kv *option = &options->via.map.ptr[i];
         struct slice name;
         int r;
         if (!param_bytes(&option->key, &name))
             return bad_params(call, "an option's name is not a string");
+        n_errors += slice_equal(name, slice_of_str("errors"));
+        n_u64 += slice_equal(name, slice_of_str("u64"));
+        if (n_errors > 1 || n_u64 > 1)
+            return bad_params(call, "the option %s stands twice", n_u64 > 1 ? "u64" : "errors");
         if (slice_equal(name, slice_of_str("errors")))
             r = read_choice(call, &option->val, "errors", "array", "string",
                             &mode->errors_as_string);
