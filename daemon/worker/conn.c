@@ -57,16 +57,6 @@ bool conn_may_work(const struct conn *conn)
     return unsent_bytes(conn) < conn->worker->config->limits_high_water_bytes;
 }
 
-size_t conn_bytes(const struct conn *conn)
-{
-    size_t bytes = conn->in.size + conn->out.size + conn->sending.size;
-    for (const struct job *job = conn->jobs; job; job = job->next)
-        bytes += job->message.size + job->out.size + job->progress.mark.size;
-    for (const struct job *job = conn->finished; job; job = job->next)
-        bytes += job->message.size + job->out.size + job->progress.mark.size;
-    return bytes;
-}
-
 /* May another request be answered? */
 static bool has_room(const struct conn *conn)
 {
@@ -469,12 +459,8 @@ static void on_closed(uv_handle_t *handle)
 {
     struct conn *conn = handle->data;
     struct worker *worker = conn->worker;
-    buf_release(&conn->in);
-    buf_release(&conn->out);
-    buf_release(&conn->sending);
     free(conn);
     worker->stats.connections_open--;
-    worker->stats.buffer_bytes = worker->buffers.used_bytes;
     worker->on_conn_closed(worker->context);
 }
 
@@ -499,6 +485,8 @@ static void unlink_conn(struct conn *conn)
         conn->previous->next = conn->next;
     else
         worker->conns = conn->next;
+    if (worker->sweep.at == conn)
+        worker->sweep.at = conn->next;
     if (!conn->is_runnable)
         return;
     struct conn **at = &worker->runnable;
@@ -579,6 +567,11 @@ void conn_close(struct conn *conn)
     conn->finished = NULL;
     unlink_conn(conn);
     uv_close(&conn->uv.handle, on_closed);
+    /* libuv looks at no buffer of a handle that is closing. */
+    buf_release(&conn->in);
+    buf_release(&conn->out);
+    buf_release(&conn->sending);
+    conn->worker->stats.buffer_bytes = conn->worker->buffers.used_bytes;
 }
 
 /* A write may last, as long as the client takes some of it: what it has not taken lies in the write

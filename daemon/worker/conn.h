@@ -63,9 +63,6 @@ void conn_pump(struct conn *conn);
 /* Does the client take what it has asked for? Otherwise its jobs have to wait. */
 bool conn_may_work(const struct conn *conn);
 
-/* What it owns of the worker's buffers. */
-size_t conn_bytes(const struct conn *conn);
-
 /* Takes over a job whose reply is whole, and sends it. */
 void conn_finish_job(struct conn *conn, struct job *job);
 

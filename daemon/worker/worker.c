@@ -7,9 +7,11 @@
 #include "daemon/worker/conn.h"
 
 #include <assert.h>
+#include <inttypes.h>
 
-/* How exact the time limits of connections are. */
-#define SWEEP_MS 250
+/* How exact the time limits of connections are, and how many are looked at at once. */
+#define SWEEP_MS    250
+#define SWEEP_CONNS 256
 /* Which part of max_buffer_bytes is kept for error replies: BUSY must find room where nothing else
  * does. */
 #define ERROR_RESERVE_PART 16
@@ -42,51 +44,54 @@ static void on_turns(uv_idle_t *idle)
         uv_idle_stop(idle);
 }
 
-static uint64_t write_age_ms(const struct conn *conn, uint64_t now)
+/* Before the first connection of a round: were buffers short in the last one? Then who reads slowly
+ * has to go, those first that have waited at least half as long as the slowest. */
+static void begin_round(struct worker *worker)
 {
-    return conn->is_writing ? now - conn->write_began_ms : 0;
+    struct sweep *sweep = &worker->sweep;
+    bool is_short = worker->buffers.n_refused != sweep->n_refused;
+    uint64_t half = sweep->longest_ms / 2;
+    if (sweep->n_evicted > 0)
+        log_info("buffers are short (limits.max_buffer_bytes): closed %" PRIu64
+                 " connections that read slowly",
+                 sweep->n_evicted);
+    sweep->evict_ms = !is_short ? UINT64_MAX : half > SLOW_MS ? half : SLOW_MS;
+    sweep->n_refused = worker->buffers.n_refused;
+    sweep->longest_ms = sweep->n_evicted = 0;
+    sweep->at = worker->conns;
 }
 
-/* Buffers were short since the last sweep: who reads slowly has to go, the slowest first (those
- * that have waited at least half as long as the slowest). */
-static void evict_slow(struct worker *worker, uint64_t now)
+/* True: it is closed. */
+static bool evict(struct worker *worker, struct conn *conn, uint64_t now)
 {
-    uint64_t longest = 0, used = worker->buffers.used_bytes, n = 0;
-    struct conn *next;
-    for (struct conn *conn = worker->conns; conn; conn = conn->next)
-        longest = write_age_ms(conn, now) > longest ? write_age_ms(conn, now) : longest;
-    if (longest < SLOW_MS)
-        return;
-    uint64_t age = longest / 2 > SLOW_MS ? longest / 2 : SLOW_MS;
-    for (struct conn *conn = worker->conns;
-         conn && used > EVICTED_ENOUGH(worker->buffers.max_bytes); conn = next) {
-        next = conn->next;
-        if (write_age_ms(conn, now) < age)
-            continue;
-        used -= conn_bytes(conn); /* not given back before the loop has closed it */
-        conn_close(conn);
-        n++;
-    }
-    worker->stats.connections_evicted += n;
-    log_info("buffers are short (limits.max_buffer_bytes): closed %llu connections that read "
-             "slowly",
-             (unsigned long long)n);
+    struct sweep *sweep = &worker->sweep;
+    uint64_t age = conn->is_writing ? now - conn->write_began_ms : 0;
+    sweep->longest_ms = age > sweep->longest_ms ? age : sweep->longest_ms;
+    if (age < sweep->evict_ms ||
+        worker->buffers.used_bytes <= EVICTED_ENOUGH(worker->buffers.max_bytes))
+        return false;
+    conn_close(conn);
+    worker->stats.connections_evicted++;
+    sweep->n_evicted++;
+    return true;
 }
 
+/* Looks at some connections, so that ten thousand do not hold the loop. */
 static void on_sweep(uv_timer_t *timer)
 {
     struct worker *worker = timer->data;
-    uint64_t now = uv_now(worker->loop);
-    struct conn *next;
-    if (worker->buffers.n_refused != worker->n_refused)
-        evict_slow(worker, now);
-    worker->n_refused = worker->buffers.n_refused;
-    for (struct conn *conn = worker->conns; conn; conn = next) {
-        next = conn->next;
-        conn_sweep(conn, now);
+    uint64_t now = uv_now(worker->loop), n_open = worker->stats.connections_open;
+    if (!worker->sweep.at)
+        begin_round(worker);
+    for (unsigned i = 0; i < SWEEP_CONNS && worker->sweep.at; i++) {
+        struct conn *conn = worker->sweep.at;
+        worker->sweep.at = conn->next;
+        if (!evict(worker, conn, now))
+            conn_sweep(conn, now);
     }
-    if (!worker->conns)
-        uv_timer_stop(timer);
+    if (worker->conns)
+        uv_timer_start(timer, on_sweep,
+                       n_open <= SWEEP_CONNS ? SWEEP_MS : SWEEP_MS * SWEEP_CONNS / n_open, 0);
 }
 
 int worker_init(struct worker *worker, uv_loop_t *loop, const struct config *config,
@@ -109,16 +114,16 @@ int worker_init(struct worker *worker, uv_loop_t *loop, const struct config *con
     worker->buffers.block_bytes = config->limits_max_buffer_bytes / BLOCKS_PART;
     /* These two cannot fail. */
     uv_idle_init(loop, &worker->turns);
-    uv_timer_init(loop, &worker->sweep);
+    uv_timer_init(loop, &worker->sweep_timer);
     worker->turns.data = worker;
-    worker->sweep.data = worker;
+    worker->sweep_timer.data = worker;
     return 0;
 }
 
 int worker_adopt(struct worker *worker, int fd)
 {
-    if (!uv_is_active((uv_handle_t *)&worker->sweep))
-        uv_timer_start(&worker->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
+    if (!uv_is_active((uv_handle_t *)&worker->sweep_timer))
+        uv_timer_start(&worker->sweep_timer, on_sweep, SWEEP_MS, 0);
     return conn_open(worker, fd);
 }
 
@@ -175,7 +180,7 @@ void worker_close(struct worker *worker)
 {
     assert(!worker->conns);
     uv_close((uv_handle_t *)&worker->turns, NULL);
-    uv_close((uv_handle_t *)&worker->sweep, NULL);
+    uv_close((uv_handle_t *)&worker->sweep_timer, NULL);
 }
 
 void worker_deinit(struct worker *worker)

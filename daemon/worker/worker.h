@@ -14,6 +14,15 @@
 struct conn;
 struct job;
 
+/* A round of looks at all connections: for time limits, and for who reads slowly. */
+struct sweep {
+    struct conn *at;     /* the next one, or NULL: the round is over */
+    uint64_t n_refused;  /* buffers.n_refused when the round began */
+    uint64_t longest_ms; /* the oldest write in flight that it has met */
+    uint64_t evict_ms;   /* writes of that age end their connections */
+    uint64_t n_evicted;
+};
+
 struct worker {
     uv_loop_t *loop;             /* borrowed */
     const struct config *config; /* borrowed */
@@ -28,8 +37,8 @@ struct worker {
     struct job *last_job;
     uv_idle_t turns; /* active while there are runnable ones or jobs, or until busy_until_ns */
     uint64_t busy_until_ns; /* uv_hrtime: until then the loop does not sleep */
-    uv_timer_t sweep;       /* active while there are connections: time limits, starved readers */
-    uint64_t n_refused;     /* buffers.n_refused at the last sweep */
+    struct sweep sweep;     /* over all connections, some at a time */
+    uv_timer_t sweep_timer; /* active while there are connections: time limits, starved readers */
     bool is_draining;
 
     void (*on_conn_closed)(void *context); /* there is room for another; after the last one too */
