@@ -61,7 +61,7 @@ static inline uint64_t key_work(struct slice key)
 static inline bool is_slice_over(const struct call *call)
 {
     return call->work == 0 || call->reply->failure != 0 ||
-           reply_len(call->reply) - call->reply_begin_len >= SLICE_REPLY_BYTES;
+           reply_len(call->reply) - call->reply_begin_len >= call->dispatch->slice_reply_bytes;
 }
 
 /* Each puts the text into dispatch->text and gives the outcome that it is named for. */

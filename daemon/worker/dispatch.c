@@ -11,7 +11,10 @@
 
 int dispatch_init(struct dispatch *dispatch, const struct config *config, struct snapshot *snapshot)
 {
-    *dispatch = (struct dispatch){.config = config, .snapshot = snapshot};
+    *dispatch = (struct dispatch){.config = config,
+                                  .snapshot = snapshot,
+                                  .slice_work = SLICE_WORK,
+                                  .slice_reply_bytes = SLICE_REPLY_BYTES};
     dispatch->key_size = config->limits_max_key_bytes + 2;
     dispatch->key = malloc(dispatch->key_size);
     int r = act_cursor_new(snapshot->tree, config->limits_max_key_bytes, &dispatch->cursor);
@@ -112,7 +115,7 @@ static int refuse_method(struct dispatch *dispatch, const struct request *reques
 static int run(struct call *call, int id)
 {
     struct dispatch *dispatch = call->dispatch;
-    call->work = SLICE_WORK;
+    call->work = dispatch->slice_work;
     call->reply_begin_len = reply_len(call->reply);
     if (dispatch->snapshot->damage && needs_tree(id)) {
         call->stats->errors++;
@@ -148,7 +151,7 @@ int dispatch_run(struct dispatch *dispatch, const struct request *request, struc
     int r = run(&call, id);
     if (call.stats->errors != errors)
         *session = before; /* a hello that gets an error changes nothing */
-    *ret_cost += (unsigned)((SLICE_WORK - call.work) / LOOKUP_WORK);
+    *ret_cost += (unsigned)((dispatch->slice_work - call.work) / LOOKUP_WORK);
     return r;
 }
 

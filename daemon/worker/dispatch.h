@@ -42,6 +42,8 @@ struct dispatch {
     struct act_cursor *cursor;     /* owned; of no request in particular */
     uint8_t *key;                  /* owned: scratch for a key or a mark */
     size_t key_size;               /* two bytes more than limits.max_key_bytes */
+    uint64_t slice_work;           /* of a slice; dispatch_init sets it, tests may set less */
+    size_t slice_reply_bytes;      /* a slice ends when it has written so much; likewise */
 };
 
 /* The rest is borrowed and set by the owner. 0 or -ENOMEM. */
