@@ -151,7 +151,7 @@ int dispatch_run(struct dispatch *dispatch, const struct request *request, struc
     int r = run(&call, id);
     if (call.stats->errors != errors)
         *session = before; /* a hello that gets an error changes nothing */
-    *ret_cost += (unsigned)((dispatch->slice_work - call.work) / LOOKUP_WORK);
+    *ret_cost += (unsigned)((dispatch->slice_work - call.work) / REQUEST_WORK);
     return r;
 }
 
