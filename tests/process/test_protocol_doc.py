@@ -351,7 +351,7 @@ def serve(example, directory):
     """The daemon that section 1 describes, in a copy of tests/data."""
     settings = {"tree.path": "doc/a.act", **example.settings}
     tree = directory / settings["tree.path"]
-    tree.parent.mkdir()
+    tree.parent.mkdir(exist_ok=True)
     shutil.copyfile(paths.DATA / settings["tree.path"], tree)
     os.utime(tree, (MTIME_S, MTIME_S))
     return Daemon(settings.pop("tree.path"), settings, preexec=lambda: os.chdir(directory)), tree
