@@ -52,19 +52,27 @@ static size_t unsent_bytes(const struct conn *conn)
     return buf_len(&conn->out) + buf_len(&conn->sending) + conn->finished_bytes;
 }
 
-bool conn_may_work(const struct conn *conn)
+/* What its jobs have written so far. */
+static size_t unfinished_bytes(const struct conn *conn)
 {
-    return unsent_bytes(conn) < conn->worker->config->limits_high_water_bytes;
+    size_t bytes = 0;
+    for (const struct job *job = conn->jobs; job; job = job->next)
+        bytes += buf_len(&job->out);
+    return bytes;
+}
+
+bool conn_may_work(const struct conn *conn, const struct job *job)
+{
+    const uint64_t high_water = conn->worker->config->limits_high_water_bytes;
+    bool is_oldest = !job->next;
+    return unsent_bytes(conn) < high_water && (is_oldest || unfinished_bytes(conn) < high_water);
 }
 
 /* May another request be answered? */
 static bool has_room(const struct conn *conn)
 {
     const struct config *config = conn->worker->config;
-    size_t bytes = unsent_bytes(conn);
-    for (const struct job *job = conn->jobs; job; job = job->next)
-        bytes += buf_len(&job->out);
-    return bytes < config->limits_high_water_bytes &&
+    return unsent_bytes(conn) + unfinished_bytes(conn) < config->limits_high_water_bytes &&
            conn->n_jobs < config->limits_max_sliced_requests;
 }
 
@@ -343,13 +351,12 @@ void conn_finish_job(struct conn *conn, struct job *job)
     conn_pump(conn);
 }
 
-/* Jobs that waited for the client to take its replies go on. */
+/* Jobs that waited for the client to take its replies, or for an older one, go on. */
 static void unpark_jobs(struct conn *conn)
 {
-    if (!conn_may_work(conn))
-        return;
     for (struct job *job = conn->jobs; job; job = job->next)
-        job_make_ready(job);
+        if (conn_may_work(conn, job))
+            job_make_ready(job);
 }
 
 /* After each turn: keep what is unfinished, and decide what the connection waits for. */

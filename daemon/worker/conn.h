@@ -60,8 +60,9 @@ int conn_open(struct worker *worker, int fd);
 /* Answers requests until the input, the turn or the room for replies is used up; then writes. */
 void conn_pump(struct conn *conn);
 
-/* Does the client take what it has asked for? Otherwise its jobs have to wait. */
-bool conn_may_work(const struct conn *conn);
+/* May the job go on? Not while the client does not take what it has asked for; and where its jobs
+ * have written a lot, the oldest alone, so that they do not fill the buffers side by side. */
+bool conn_may_work(const struct conn *conn, const struct job *job);
 
 /* Takes over a job whose reply is whole, and sends it. */
 void conn_finish_job(struct conn *conn, struct job *job);

@@ -153,7 +153,7 @@ void job_run_next(struct worker *worker)
     struct job *job = worker->jobs;
     struct conn *conn = job->conn;
     make_unready(job);
-    if (!conn_may_work(conn))
+    if (!conn_may_work(conn, job))
         return; /* parked: conn_pump makes it ready again */
     int r = run_slice(job);
     if (r == DISPATCH_AGAIN) {

@@ -6,7 +6,8 @@
  * turn. Jobs belong to their connection and go with it.
  *
  *   ready     waits for its slice                       worker->jobs
- *   parked    its client does not take what it has      conn->jobs only
+ *   parked    its client does not take what it has, or  conn->jobs only
+ *             an older job has to come first
  *   finished  its reply waits until it can be sent      conn->finished
  */
 #pragma once
