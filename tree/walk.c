@@ -131,11 +131,11 @@ static inline bool step_up(struct path *path, size_t floor)
     return path->len >= floor;
 }
 
-/* Up from a leaf at once, where counting has come down to it from a branch. */
-static inline void leave_leaf(struct path *path)
+/* Up from a leaf at once, to a branch inside the bounds. */
+static inline void leave_leaf(struct path *path, size_t floor)
 {
     const struct frame *leaf = path_top(path);
-    if (leaf->node.child != 0 || path->depth < 2 || leaf[-1].node.is_line)
+    if (leaf->node.child != 0 || path->depth < 2 || leaf[-1].node.is_line || leaf[-1].start < floor)
         return;
     path->depth--;
     path->len = leaf[-1].start;
@@ -165,7 +165,7 @@ static inline __attribute__((always_inline)) int walk_forward(struct path *path,
             return 0;
         if (!is_keyed) {
             *count += has_value;
-            leave_leaf(path);
+            leave_leaf(path, floor);
         }
     }
 }

@@ -97,6 +97,52 @@ static void walks_go_on_from_their_marks(void **state)
     treetest_for_each("doc", walk_both_ways_by_marks, NULL);
 }
 
+static bool begins_with(struct slice key, struct slice prefix)
+{
+    return key.len >= prefix.len && slice_equal(slice_of(key.p, prefix.len), prefix);
+}
+
+/* Those that begin with a prefix of entry number i. */
+static uint64_t count_in_oracle(const struct oracle *oracle, size_t i, struct slice prefix)
+{
+    size_t first = i, end = i + 1;
+    while (first > 0 && begins_with(oracle->entries[first - 1].key, prefix))
+        first--;
+    while (end < oracle->n && begins_with(oracle->entries[end].key, prefix))
+        end++;
+    return end - first;
+}
+
+/* Counting begins at the prefix, which may lie inside the line of a leaf. */
+static void count_prefixes(struct treetest *t, void *context)
+{
+    struct act_cursor *cursor;
+    uint64_t n, *n_checked = context;
+    if (t->oracle.n > 20000)
+        return;
+    assert_int_equal(act_cursor_new(t->tree, 0, &cursor), 0);
+    for (size_t i = 0; i < t->oracle.n; i++) {
+        struct slice key = t->oracle.entries[i].key;
+        for (size_t len = 0; len <= key.len && len < 100; len++) {
+            act_cursor_set_prefix(cursor, key.p, len);
+            act_cursor_seek(cursor, key.p, len);
+            assert_int_equal(act_cursor_count(cursor, &n), 0);
+            assert_int_equal(n, count_in_oracle(&t->oracle, i, slice_of(key.p, len)));
+            ++*n_checked;
+        }
+    }
+    act_cursor_free(cursor);
+}
+
+static void every_prefix_is_counted_from_its_position(void **state)
+{
+    uint64_t n_checked = 0;
+    (void)state;
+    treetest_for_each("edge", count_prefixes, &n_checked);
+    treetest_for_each("doc", count_prefixes, &n_checked);
+    assert_true(n_checked > 1000);
+}
+
 static void edge_trees_are_walked_as_they_should(void **state)
 {
     (void)state;
@@ -253,6 +299,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(edge_trees_are_walked_as_they_should),
         cmocka_unit_test(walks_go_on_from_their_marks),
+        cmocka_unit_test(every_prefix_is_counted_from_its_position),
         cmocka_unit_test(the_trees_of_the_specification_are_walked_as_they_should),
         cmocka_unit_test(large_trees_are_walked_as_they_should),
         cmocka_unit_test(random_trees_are_walked_as_they_should),
