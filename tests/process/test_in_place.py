@@ -11,6 +11,13 @@ from lib.tree_data import oracle_of
 
 CITIES = oracle_of(paths.CITIES)
 
+QUERIES = [
+    ["get", b"a"], ["mget", [b"a"]], ["exists", b"a"], ["node", b"a"], ["scan", b"a"],
+    ["range", b"a", None], ["mscan", [b"a"]], ["count", b"a"], ["longest_prefix", b"a"],
+    ["longest_prefix", [b"a"]], ["prefixes", b"a"], ["prefixes", [b"a"]], ["next", b"a"],
+    ["prev", b"a"], ["explore", b"a"], ["scan", b"a", {"limit": 0}],
+]
+
 
 @pytest.fixture
 def tree(tmp_path):
@@ -39,7 +46,7 @@ def append(path, data):
 def check_damaged(daemon, why):
     """Queries fail, everything else goes on, and everybody is told."""
     with daemon.client() as client:
-        for call in (["get", b"a"], ["mget", [b"a"]], ["exists", b"a"], ["node", b"a"]):
+        for call in QUERIES:
             assert client.error_of(*call) == rpc.IO_ERROR
         assert client.is_usable()
         assert client.call("info")["tree"]["damage"] == why
