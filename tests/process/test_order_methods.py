@@ -253,7 +253,8 @@ def test_a_bad_cursor_says_why(client):
         cursor_at(b"ba"): "the cursor is outside the scan's prefix or range",
     }
     for cursor, reason in reasons.items():
-        calls = [["scan", b"bar", {"cursor": cursor}], ["range", b"bar", b"bas", {"cursor": cursor}],
+        calls = [["scan", b"bar", {"cursor": cursor}],
+                 ["range", b"bar", b"bas", {"cursor": cursor}],
                  ["mscan", [b"", b"bar"], {"cursors": [None, cursor]}]]
         wanted = ([BAD_CURSOR, f"BAD_CURSOR: {reason}"], None)
         assert client.pipeline([*calls, ["ping"]]) == [wanted] * 3 + [(None, "pong")]
@@ -602,7 +603,8 @@ def test_a_long_request_counts_each_entry_once(actd):
         n = len(oracle.keys)
         page = client.call("scan", b"", {"limit": n, "max_bytes": 2**63, "keys_only": True})
         assert page["entries"] == oracle.keys
-        assert client.call("mget", oracle.keys[:9000]) == [oracle.get(k) for k in oracle.keys[:9000]]
+        keys = oracle.keys[:9000]
+        assert client.call("mget", keys) == [oracle.get(key) for key in keys]
         stats = client.call("stats")
     assert stats["methods"]["scan"] == {"requests": 1, "errors": 0, "hits": n, "misses": 0}
     assert stats["methods"]["mget"]["hits"] == 9000
