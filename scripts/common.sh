@@ -7,7 +7,11 @@ build_packages="gcc libc6-dev meson ninja-build pkg-config libuv1-dev libmsgpack
 # And what the tests need more.
 test_packages="libcmocka-dev python3 python3-pytest python3-hypothesis python3-msgpack
     python3-pynvim clang-format groff-base man-db procps util-linux curl
-    liblmdb-dev libcdb-dev"
+    liblmdb-dev libcdb-dev lua5.1 lua-mpack lua-socket neovim"
+# npm may have come with another nodejs than Debian's.
+command -v npm >/dev/null || test_packages="$test_packages nodejs npm"
+# And what takes 450 MB, so that only the long tests use it.
+long_test_packages="golang-go golang-github-ugorji-go-codec-dev"
 # The demonstration shows the admin endpoint with it.
 demo_packages="curl"
 
@@ -50,6 +54,29 @@ install_missing() {
     # shellcheck disable=SC2086
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
         $missing </dev/null >/dev/null || die "cannot install$missing"
+}
+
+# install_npm_packages DIRECTORY: what the tests of other people's clients need, as the lock file
+# says. Without it (no npm, no network) their tests are skipped.
+install_npm_packages() {
+    directory=$1
+    wanted=$root/tests/process/clients
+    cmp -s "$wanted/package-lock.json" "$directory/installed.json" && return
+    command -v npm >/dev/null || {
+        say "There is no npm: the test of its client will be skipped."
+        return 0
+    }
+    say "Installing npm packages in ${directory#"$root"/}"
+    mkdir -p "$directory"
+    rm -f "$directory/installed.json"
+    cp "$wanted/package.json" "$wanted/package-lock.json" "$directory"
+    (cd "$directory" && timeout 300 npm ci --ignore-scripts --no-audit --no-fund) \
+        </dev/null >"$directory/npm.log" 2>&1 || {
+        tail -n 20 "$directory/npm.log" >&2
+        say "npm failed: the test of its client will be skipped."
+        return 0
+    }
+    cp "$wanted/package-lock.json" "$directory/installed.json"
 }
 
 # build_in DIRECTORY [MESON-OPTION...]: sets up once, builds, is quiet unless it fails.
