@@ -33,7 +33,7 @@ static void on_closed(uv_handle_t *handle);
 /* The least room that reading is started with, and the most that is read or written at once: no
  * connection holds the loop with what it sends or is sent. */
 #define READ_MIN_BYTES  4096
-#define READ_MAX_BYTES  ((size_t)64 * 1024)
+#define READ_MAX_BYTES  ((size_t)16 * 1024)
 #define WRITE_MAX_BYTES ((size_t)256 * 1024)
 /* Replies of jobs up to this are copied behind the others; longer ones are sent from where they
  * are. */
@@ -334,23 +334,6 @@ static void conn_flush(struct conn *conn)
     start_write(conn);
 }
 
-void conn_finish_job(struct conn *conn, struct job *job)
-{
-    struct slice reply = buf_content(&job->out);
-    if (reply.len <= JOINED_MAX_BYTES && buf_append(&conn->out, reply.p, reply.len) == 0) {
-        job_free_unlinked(job);
-    } else {
-        job->next = NULL;
-        if (conn->finished)
-            conn->last_finished->next = job;
-        else
-            conn->finished = job;
-        conn->last_finished = job;
-        conn->finished_bytes += reply.len;
-    }
-    conn_pump(conn);
-}
-
 /* Jobs that waited for the client to take its replies, or for an older one, go on. */
 static void unpark_jobs(struct conn *conn)
 {
@@ -365,6 +348,8 @@ static void settle_turn(struct conn *conn, enum step step)
     bool is_partial = buf_len(&conn->in) > 0 && step == STEP_WAIT;
     if (buf_len(&conn->in) == 0)
         buf_release(&conn->in);
+    else if (is_partial)
+        buf_trim(&conn->in); /* what has begun to arrive may stay for long */
     if (!is_partial)
         conn->partial_since_ms = 0;
     else if (conn->partial_since_ms == 0)
@@ -394,6 +379,33 @@ void conn_pump(struct conn *conn)
     conn->worker->stats.buffer_bytes = conn->worker->buffers.used_bytes;
 }
 
+/* Replies have gone or come, but no requests: writes, and has the others answered in turn. */
+static void go_on(struct conn *conn)
+{
+    bool has_requests = buf_len(&conn->in) > 0 && conn->partial_since_ms == 0;
+    conn_flush(conn);
+    if (conn->state != CONN_CLOSING)
+        settle_turn(conn, has_requests ? STEP_ON : STEP_WAIT);
+    conn->worker->stats.buffer_bytes = conn->worker->buffers.used_bytes;
+}
+
+void conn_finish_job(struct conn *conn, struct job *job)
+{
+    struct slice reply = buf_content(&job->out);
+    if (reply.len <= JOINED_MAX_BYTES && buf_append(&conn->out, reply.p, reply.len) == 0) {
+        job_free_unlinked(job);
+    } else {
+        job->next = NULL;
+        if (conn->finished)
+            conn->last_finished->next = job;
+        else
+            conn->finished = job;
+        conn->last_finished = job;
+        conn->finished_bytes += reply.len;
+    }
+    go_on(conn);
+}
+
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 {
     static char dropped[BUF_BLOCK_BYTES];
@@ -414,15 +426,19 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct conn *conn = stream->data;
+    (void)buf;
     if (n > 0) {
         conn->worker->stats.read_bytes += (uint64_t)n;
         if (conn->state != CONN_OPEN)
             return; /* not committed: dropped */
         conn->last_ms = now_ms(conn);
         buf_commit(&conn->in, (size_t)n);
-        if ((size_t)n == buf->len) /* there is more: libuv would go on reading at once */
+        if ((size_t)n < READ_MIN_BYTES) {
+            conn_pump(conn);
+        } else {
             worker_give_turn(conn->worker, conn);
-        conn_pump(conn);
+            update_reading(conn);
+        }
         worker_stay_awake(conn->worker);
     } else if (n == UV_ENOBUFS && conn->state == CONN_OPEN) {
         conn->is_starved = true;
@@ -452,7 +468,7 @@ static void on_written(uv_write_t *request, int status)
         start_write(conn);
     else
         buf_release(&conn->sending);
-    conn_pump(conn);
+    go_on(conn);
 }
 
 static void on_shutdown(uv_shutdown_t *request, int status)
@@ -494,12 +510,7 @@ static void unlink_conn(struct conn *conn)
         worker->conns = conn->next;
     if (worker->sweep.at == conn)
         worker->sweep.at = conn->next;
-    if (!conn->is_runnable)
-        return;
-    struct conn **at = &worker->runnable;
-    while (*at != conn)
-        at = &(*at)->next_runnable;
-    *at = conn->next_runnable;
+    worker_take_turn(worker, conn);
 }
 
 /* The handle that fits the socket. */
@@ -617,8 +628,6 @@ static const char *overdue(const struct conn *conn, uint64_t now)
 void conn_sweep(struct conn *conn, uint64_t now)
 {
     note_progress(conn, now);
-    if (conn->state == CONN_OPEN && !conn->is_runnable)
-        buf_trim(&conn->in); /* what has begun to arrive may stay for long */
     const char *limit = overdue(conn, now);
     if (limit) {
         log_debug("connection %llu: closing: limits.%s is over", (unsigned long long)conn->id,

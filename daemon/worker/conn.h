@@ -25,7 +25,7 @@ struct conn {
     uv_shutdown_t shutdown;
     struct worker *worker; /* borrowed */
     struct conn *next, *previous;
-    struct conn *next_runnable;
+    struct conn *next_runnable, *previous_runnable;
     uint64_t id; /* for the log */
 
     enum conn_state state;

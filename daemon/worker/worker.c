@@ -12,6 +12,8 @@
 /* How exact the time limits of connections are, and how many are looked at at once. */
 #define SWEEP_MS    250
 #define SWEEP_CONNS 256
+/* How long turns of connections that have sent a lot may hold the loop; one turn may end later. */
+#define TURNS_NS 50000
 /* Which part of max_buffer_bytes is kept for error replies: BUSY must find room where nothing else
  * does. */
 #define ERROR_RESERVE_PART 16
@@ -24,18 +26,19 @@
 /* ...until so much of max_buffer_bytes is in use. */
 #define EVICTED_ENOUGH(bytes) ((bytes) / 4 * 3)
 
-/* One turn for each connection that had requests left over; those that come back to the list
- * meanwhile have their turn after the loop has looked at the sockets. */
+/* Connections that have sent a lot have their turns here, as many as the time allows, and one of
+ * the requests that take long has a slice; then the loop looks at the sockets, for those that ask
+ * for little. */
 static void on_turns(uv_idle_t *idle)
 {
     struct worker *worker = idle->data;
-    struct conn *conn = worker->runnable, *next;
-    worker->runnable = NULL;
-    for (struct conn *c = conn; c; c = c->next_runnable)
-        c->is_runnable = false;
-    for (; conn; conn = next) {
-        next = conn->next_runnable;
+    uint64_t end = worker->runnable ? uv_hrtime() + TURNS_NS : 0;
+    while (worker->runnable) {
+        struct conn *conn = worker->runnable;
+        worker_take_turn(worker, conn);
         conn_pump(conn);
+        if (uv_hrtime() >= end)
+            break;
     }
     if (worker->jobs)
         job_run_next(worker);
@@ -132,9 +135,29 @@ void worker_give_turn(struct worker *worker, struct conn *conn)
     if (conn->is_runnable)
         return;
     conn->is_runnable = true;
-    conn->next_runnable = worker->runnable;
-    worker->runnable = conn;
+    conn->next_runnable = NULL;
+    conn->previous_runnable = worker->last_runnable;
+    if (worker->last_runnable)
+        worker->last_runnable->next_runnable = conn;
+    else
+        worker->runnable = conn;
+    worker->last_runnable = conn;
     uv_idle_start(&worker->turns, on_turns);
+}
+
+void worker_take_turn(struct worker *worker, struct conn *conn)
+{
+    if (!conn->is_runnable)
+        return;
+    conn->is_runnable = false;
+    if (conn->next_runnable)
+        conn->next_runnable->previous_runnable = conn->previous_runnable;
+    else
+        worker->last_runnable = conn->previous_runnable;
+    if (conn->previous_runnable)
+        conn->previous_runnable->next_runnable = conn->next_runnable;
+    else
+        worker->runnable = conn->next_runnable;
 }
 
 void worker_wake(struct worker *worker)

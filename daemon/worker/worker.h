@@ -32,8 +32,9 @@ struct worker {
     struct request_decoder decoder;
     struct dispatch dispatch;
     struct conn *conns;    /* all open connections, *owned* */
-    struct conn *runnable; /* those with requests left over from their last turn */
-    struct job *jobs;      /* that wait for their next slice: a queue */
+    struct conn *runnable; /* those that have sent more than a turn answers: a queue */
+    struct conn *last_runnable;
+    struct job *jobs; /* that wait for their next slice: a queue */
     struct job *last_job;
     uv_idle_t turns; /* active while there are runnable ones or jobs, or until busy_until_ns */
     uint64_t busy_until_ns; /* uv_hrtime: until then the loop does not sleep */
@@ -52,8 +53,11 @@ int worker_init(struct worker *worker, uv_loop_t *loop, const struct config *con
 /* Takes over a connected, non-blocking socket (closed on failure). 0 or -errno. */
 int worker_adopt(struct worker *worker, int fd);
 
-/* The connection has requests left over: it is pumped once the others have had their turn. */
+/* The connection has more requests than others should wait for: it comes to the end of the queue of
+ * those that are pumped between two looks at the sockets. */
 void worker_give_turn(struct worker *worker, struct conn *conn);
+/* Takes it out of the queue. */
+void worker_take_turn(struct worker *worker, struct conn *conn);
 
 /* A job has come into the queue. */
 void worker_wake(struct worker *worker);
