@@ -82,7 +82,7 @@ const struct config_option config_options[] = {
     {"limits", "turn_requests", CONFIG_NUMBER, FIELD(limits_turn_requests), "1024", 1, 1000000,
      NULL,
      "Requests of one connection that are answered before the others have their turn (a key of\n"
-     "an mget counts as one)."},
+     "a list counts as two, a long scan as some hundreds)."},
     {"limits", "idle_timeout_ms", CONFIG_NUMBER, FIELD(limits_idle_timeout_ms), "0", 0,
      24 * HOUR_MS, NULL, "Close a connection that has been idle for so long. 0: never."},
     {"limits", "frame_timeout_ms", CONFIG_NUMBER, FIELD(limits_frame_timeout_ms), "30000", 100,
