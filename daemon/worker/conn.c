@@ -34,7 +34,7 @@ static void on_closed(uv_handle_t *handle);
  * connection holds the loop with what it sends or is sent. */
 #define READ_MIN_BYTES  4096
 #define READ_MAX_BYTES  ((size_t)16 * 1024)
-#define WRITE_MAX_BYTES ((size_t)256 * 1024)
+#define WRITE_MAX_BYTES ((size_t)64 * 1024)
 /* Replies of jobs up to this are copied behind the others; longer ones are sent from where they
  * are. */
 #define JOINED_MAX_BYTES ((size_t)64 * 1024)

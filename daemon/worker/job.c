@@ -70,6 +70,7 @@ int job_new(struct conn *conn, struct slice message, struct progress *progress, 
     buf_trim(&job->message);
     buf_trim(&job->out);
     job->progress = *progress;
+    buf_trim(&job->progress.mark);
     job->snapshot = snapshot_ref(worker->snapshot);
     link_job(job);
     *ret = job;
@@ -155,7 +156,10 @@ void job_run_next(struct worker *worker)
     make_unready(job);
     if (!conn_may_work(conn, job))
         return; /* parked: conn_pump makes it ready again */
-    int r = run_slice(job);
+    int r;
+    do
+        r = run_slice(job); /* another job's request would have to be decoded first */
+    while (r == DISPATCH_AGAIN && worker_has_time(worker) && conn_may_work(conn, job));
     if (r == DISPATCH_AGAIN) {
         job_make_ready(job);
     } else if (r == 0) {

@@ -44,5 +44,5 @@ void job_free_unlinked(struct job *job);
 /* To the end of the worker's queue, if it is not in it. */
 void job_make_ready(struct job *job);
 
-/* Gives the job at the head of the worker's queue a slice. */
+/* Gives the job at the head of the worker's queue a slice, and more while the worker has time. */
 void job_run_next(struct worker *worker);

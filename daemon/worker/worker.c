@@ -12,8 +12,9 @@
 /* How exact the time limits of connections are, and how many are looked at at once. */
 #define SWEEP_MS    250
 #define SWEEP_CONNS 256
-/* How long turns of connections that have sent a lot may hold the loop; one turn may end later. */
-#define TURNS_NS 50000
+/* How long turns of connections that have sent a lot, and then slices of a request that takes long,
+ * may hold the loop; the last turn or slice may end later. */
+#define BUSY_NS 50000
 /* Which part of max_buffer_bytes is kept for error replies: BUSY must find room where nothing else
  * does. */
 #define ERROR_RESERVE_PART 16
@@ -27,19 +28,20 @@
 #define EVICTED_ENOUGH(bytes) ((bytes) / 4 * 3)
 
 /* Connections that have sent a lot have their turns here, as many as the time allows, and one of
- * the requests that take long has a slice; then the loop looks at the sockets, for those that ask
- * for little. */
+ * the requests that take long has its slices; then the loop looks at the sockets, for those that
+ * ask for little. */
 static void on_turns(uv_idle_t *idle)
 {
     struct worker *worker = idle->data;
-    uint64_t end = worker->runnable ? uv_hrtime() + TURNS_NS : 0;
-    while (worker->runnable) {
+    bool has_time = true;
+    worker->busy_since_ns = uv_hrtime();
+    for (; worker->runnable && has_time; has_time = worker_has_time(worker)) {
         struct conn *conn = worker->runnable;
         worker_take_turn(worker, conn);
         conn_pump(conn);
-        if (uv_hrtime() >= end)
-            break;
     }
+    if (!has_time)
+        worker->busy_since_ns = uv_hrtime();
     if (worker->jobs)
         job_run_next(worker);
     if (!worker->runnable && !worker->jobs &&
@@ -158,6 +160,11 @@ void worker_take_turn(struct worker *worker, struct conn *conn)
         conn->previous_runnable->next_runnable = conn->next_runnable;
     else
         worker->runnable = conn->next_runnable;
+}
+
+bool worker_has_time(const struct worker *worker)
+{
+    return uv_hrtime() - worker->busy_since_ns < BUSY_NS;
 }
 
 void worker_wake(struct worker *worker)

@@ -37,6 +37,7 @@ struct worker {
     struct job *jobs; /* that wait for their next slice: a queue */
     struct job *last_job;
     uv_idle_t turns; /* active while there are runnable ones or jobs, or until busy_until_ns */
+    uint64_t busy_since_ns; /* uv_hrtime: when those began that worker_has_time is about */
     uint64_t busy_until_ns; /* uv_hrtime: until then the loop does not sleep */
     struct sweep sweep;     /* over all connections, some at a time */
     uv_timer_t sweep_timer; /* active while there are connections: time limits, starved readers */
@@ -58,6 +59,9 @@ int worker_adopt(struct worker *worker, int fd);
 void worker_give_turn(struct worker *worker, struct conn *conn);
 /* Takes it out of the queue. */
 void worker_take_turn(struct worker *worker, struct conn *conn);
+
+/* May another turn or slice begin before the loop looks at the sockets? */
+bool worker_has_time(const struct worker *worker);
 
 /* A job has come into the queue. */
 void worker_wake(struct worker *worker);
