@@ -249,6 +249,7 @@ void actc_close(struct actc *client)
         return;
     wire_deinit(&client->wire);
     calls_deinit(&client->calls);
+    actc_replies_free(&client->held);
     buf_release(&client->scratch);
     buf_pool_deinit(&client->scratch_pool);
     free(client);

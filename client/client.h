@@ -18,4 +18,5 @@ struct actc {
     uint32_t awaited;   /* the call that actc_wait is waiting for, or 0 */
     size_t kept_bytes;  /* of the replies in calls */
     struct actc_counters counters;
+    struct actc_reply *held; /* owned: what the views of the last method call point into */
 };

@@ -20,6 +20,7 @@ struct actc_reply {
     uint8_t *bytes;          /* owned */
     msgpack_zone zone;       /* owned */
     msgpack_object_array is; /* [1, msgid, error, result], in zone */
+    struct actc_reply *next; /* in a list */
 };
 
 static bool is_response(const msgpack_object *message)
@@ -59,6 +60,21 @@ int actc_reply_new(uint8_t *bytes, size_t len, struct actc_reply **ret_reply)
     reply->is = message.via.array;
     *ret_reply = reply;
     return 0;
+}
+
+void actc_replies_add(struct actc_reply **list, struct actc_reply *reply)
+{
+    reply->next = *list;
+    *list = reply;
+}
+
+void actc_replies_free(struct actc_reply **list)
+{
+    while (*list) {
+        struct actc_reply *reply = *list;
+        *list = reply->next;
+        actc_reply_free(reply);
+    }
 }
 
 bool actc_reply_is_error(const struct actc_reply *reply, uint32_t *ret_number, char *ret_text,

@@ -10,6 +10,10 @@
  * 0, ACTC_BAD_REPLY (not [1, msgid, error, result]) or -ENOMEM. */
 int actc_reply_new(uint8_t *bytes, size_t len, struct actc_reply **ret_reply);
 
+/* A list of replies: takes one more, and frees all. An empty one is NULL. */
+void actc_replies_add(struct actc_reply **list, struct actc_reply *reply);
+void actc_replies_free(struct actc_reply **list);
+
 /* Is the reply an error? Then number and text (size bytes, cut to fit) say which. */
 bool actc_reply_is_error(const struct actc_reply *reply, uint32_t *ret_number, char *ret_text,
                          size_t size);

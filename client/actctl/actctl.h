@@ -31,19 +31,24 @@ struct actctl {
     unsigned text_flags; /* TEXT_UTF8 if the terminal takes it */
 
     /* build, dump, verify */
-    const char *output; /* the file to build, borrowed; NULL: not given */
-    char *prefix;       /* borrowed; NULL: all keys */
-    struct records_options records;
+    const char *output;             /* the file to build, borrowed; NULL: not given */
+    char *prefix;                   /* borrowed; NULL: all keys */
+    struct records_options records; /* scan and range: is_keys_only */
     enum act_duplicates duplicates;
     uint64_t memory_bytes; /* 0: the library's default */
     bool is_plain;
     bool is_all; /* faults, not the first one only */
 
+    /* scan, range */
+    uint64_t limit; /* entries at most; 0: all */
+    bool is_reverse;
+
     int output_error; /* -errno of a write to standard output that failed; 0: none, or not known */
 
     /* After session_open one of them. */
-    struct actc *client; /* owned, or NULL */
-    struct act *tree;    /* owned, or NULL */
+    struct actc *client;       /* owned, or NULL */
+    struct act *tree;          /* owned, or NULL */
+    struct act_cursor *cursor; /* of the tree, owned, or NULL: file_cursor */
 };
 
 /* The commands. */
@@ -51,6 +56,14 @@ int command_get(struct actctl *ctl, char **args, size_t n_args);
 int command_mget(struct actctl *ctl, char **args, size_t n_args);
 int command_exists(struct actctl *ctl, char **args, size_t n_args);
 int command_node(struct actctl *ctl, char **args, size_t n_args);
+int command_scan(struct actctl *ctl, char **args, size_t n_args);
+int command_range(struct actctl *ctl, char **args, size_t n_args);
+int command_count(struct actctl *ctl, char **args, size_t n_args);
+int command_explore(struct actctl *ctl, char **args, size_t n_args);
+int command_longest_prefix(struct actctl *ctl, char **args, size_t n_args);
+int command_prefixes(struct actctl *ctl, char **args, size_t n_args);
+int command_next(struct actctl *ctl, char **args, size_t n_args);
+int command_prev(struct actctl *ctl, char **args, size_t n_args);
 int command_info(struct actctl *ctl, char **args, size_t n_args);
 int command_stats(struct actctl *ctl, char **args, size_t n_args);
 int command_ping(struct actctl *ctl, char **args, size_t n_args);
@@ -90,8 +103,11 @@ int session_fail_number(const struct actctl *ctl, struct slice key, uint32_t num
 int session_fail_fault(const struct actctl *ctl, const char *path, struct slice key,
                        const struct act_fault *fault);
 
-/* Tells "actctl: KEY: not found". STATUS_NOT_FOUND. */
-int session_miss(const struct actctl *ctl, struct slice key);
+/* Tells that the server's result of the method is none that actd gives. STATUS_FAILED. */
+int session_fail_result(const struct actctl *ctl, const char *method);
+
+/* Tells "actctl: KEY: WHAT". STATUS_NOT_FOUND. */
+int session_miss(const struct actctl *ctl, struct slice key, const char *what);
 
 /* Tells "actctl: " and the line. Result: status, for `return session_error(...)`. */
 __attribute__((format(printf, 3, 4))) int session_error(const struct actctl *ctl, int status,

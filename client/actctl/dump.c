@@ -3,6 +3,7 @@
  *
  * On a terminal tsv and nul are escaped instead, as all text is.
  */
+#include "client/actctl/file.h"
 #include "client/actctl/output.h"
 #include "client/actctl/records_writer.h"
 #include "client/actctl/text.h"
@@ -13,10 +14,8 @@
 
 struct dump {
     struct actctl *ctl;
-    const char *path;
     bool is_escaped; /* for a terminal */
     struct records_writer writer;
-    struct act_cursor *cursor; /* owned */
 };
 
 static int refuse_record(const struct dump *dump, struct slice key, const char *reason)
@@ -54,13 +53,13 @@ static int dump_entry(struct dump *dump)
     struct act_fault fault = {0};
     const char *reason = NULL;
     struct record record = {0};
-    record.key.p = act_cursor_key(dump->cursor, &record.key.len);
-    act_cursor_value(dump->cursor, &record.value);
+    record.key.p = act_cursor_key(dump->ctl->cursor, &record.key.len);
+    act_cursor_value(dump->ctl->cursor, &record.value);
     if (dump->writer.options.is_bytes) {
         int r =
             act_bytes(dump->ctl->tree, record.value, &record.bytes.p, &record.bytes.len, &fault);
         if (r != 0)
-            return session_fail_fault(dump->ctl, dump->path, record.key, &fault);
+            return session_fail_fault(dump->ctl, dump->ctl->file, record.key, &fault);
     }
     int r = write_record(dump, &record, &reason);
     if (r == RECORDS_BAD)
@@ -71,26 +70,13 @@ static int dump_entry(struct dump *dump)
     return r == 0 ? STATUS_FOUND : STATUS_FAILED; /* main tells of the output */
 }
 
-/* Why there is no next entry. */
-static int end(const struct dump *dump, int r)
-{
-    if (r == ACT_MISS)
-        return STATUS_FOUND;
-    if (r == ACT_TOO_LONG)
-        return session_error(dump->ctl, STATUS_FAILED, "%s: a key of more than 1 MiB", dump->path);
-    struct act_fault fault = act_cursor_fault(dump->cursor);
-    return session_error(dump->ctl, STATUS_FAILED,
-                         "%s: damaged at offset %" PRIu64 ": %s: actctl verify tells more",
-                         dump->path, fault.offset, fault.reason);
-}
-
 static int dump_all(struct dump *dump)
 {
     int status = STATUS_FOUND;
-    int r = act_cursor_first(dump->cursor);
+    int r = act_cursor_first(dump->ctl->cursor);
     while (r == 0 && status == STATUS_FOUND) {
         status = dump_entry(dump);
-        r = act_cursor_next(dump->cursor);
+        r = act_cursor_next(dump->ctl->cursor);
     }
     /* What was found before a fault is printed. */
     int flushed = records_flush(&dump->writer);
@@ -98,7 +84,9 @@ static int dump_all(struct dump *dump)
         dump->ctl->output_error = flushed;
         return STATUS_FAILED;
     }
-    return status != STATUS_FOUND ? status : end(dump, r);
+    if (status != STATUS_FOUND || r == ACT_MISS)
+        return status;
+    return file_fail_move(dump->ctl, r);
 }
 
 static int confine(struct dump *dump)
@@ -107,7 +95,7 @@ static int confine(struct dump *dump)
     int status = STATUS_FOUND;
     if (dump->ctl->prefix)
         status = session_key(dump->ctl, dump->ctl->prefix, &prefix);
-    act_cursor_set_prefix(dump->cursor, prefix.p, prefix.len);
+    act_cursor_set_prefix(dump->ctl->cursor, prefix.p, prefix.len);
     return status;
 }
 
@@ -123,24 +111,23 @@ static int prepare(struct dump *dump)
         return session_error(ctl, STATUS_FAILED,
                              "%s: byte values, but merged since by a writer that does not know "
                              "them: only --keys-only can be told",
-                             dump->path);
-    if (records_writer_init(&dump->writer, stdout, &options) != 0 ||
-        act_cursor_new(ctl->tree, 0, &dump->cursor) != 0)
+                             ctl->file);
+    if (records_writer_init(&dump->writer, stdout, &options) != 0)
         return session_error(ctl, STATUS_FAILED, "out of memory");
-    return confine(dump);
+    int status = file_cursor(ctl);
+    return status == STATUS_FOUND ? confine(dump) : status;
 }
 
 int command_dump(struct actctl *ctl, char **args, size_t n_args)
 {
     (void)n_args;
-    struct dump dump = {.ctl = ctl, .path = args[0]};
+    struct dump dump = {.ctl = ctl};
     ctl->file = args[0];
     int status = session_open(ctl);
     if (status == STATUS_FOUND)
         status = prepare(&dump);
     if (status == STATUS_FOUND)
         status = dump_all(&dump);
-    act_cursor_free(dump.cursor);
     records_writer_deinit(&dump.writer);
     return status;
 }

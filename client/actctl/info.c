@@ -16,11 +16,11 @@ static int ask(struct actctl *ctl, const char *method)
         return session_fail(ctl, NULL, r, &error);
     const msgpack_object *result = actc_reply_result(reply);
     if (ctl->is_json) {
-        output_json(output_json_value(result));
+        output_json(output_json_result(result));
     } else if (result->type == MSGPACK_OBJECT_MAP) {
         output_map(ctl, result);
     } else {
-        output_value(ctl, stdout, result);
+        output_result(ctl, stdout, result);
         putchar('\n');
     }
     actc_reply_free(reply);

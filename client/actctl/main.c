@@ -26,21 +26,41 @@
 #define BUILDS                                                                                    \
     TAKES_OUTPUT | TAKES_FORMAT | TAKES_HEX | TAKES_VALUES | TAKES_KEYS_ONLY | TAKES_DUPLICATES | \
         TAKES_MEMORY | TAKES_PLAIN
+#define SCANS    LOOKS | TAKES_LIMIT | TAKES_REVERSE | TAKES_KEYS_ONLY
 #define DUMPS    TAKES_FORMAT | TAKES_HEX | TAKES_KEYS_ONLY | TAKES_PREFIX
 #define VERIFIES TAKES_JSON | TAKES_HEX | TAKES_ALL | TAKES_MEMORY
 
-/* X(name, arguments for people, fewest, most, options, what it does) */
-#define COMMANDS(X)                                                                               \
-    X(get, "KEY...", 1, SIZE_MAX, LOOKS, "print the value of each KEY")                           \
-    X(mget, "", 0, 0, LOOKS, "print the values of the keys on standard input, one a line")        \
-    X(exists, "KEY", 1, 1, LOOKS, "does KEY have a value? true or false")                         \
-    X(node, "KEY", 1, 1, LOOKS, "print the position that KEY leads to: value and children")       \
-    X(info, "[FILE]", 0, 1, ASKS | TAKES_MEMORY, "print what the server, or FILE, is and holds")  \
-    X(stats, "", 0, 0, ASKS, "print the server's counters")                                       \
-    X(ping, "", 0, 0, ASKS, "does the server answer?")                                            \
-    X(build, "-o OUT [IN]", 0, 1, BUILDS, "make the file OUT of the keys and values in IN")       \
-    X(dump, "FILE", 1, 1, DUMPS, "print the keys and values in FILE, in order; build reads them") \
-    X(verify, "FILE", 1, 1, VERIFIES, "check every byte of FILE")
+/* X(function, name, arguments for people, fewest, most, options, what it does) */
+#define COMMANDS(X)                                                                                \
+    X(get, "get", "KEY...", 1, SIZE_MAX, LOOKS, "print the value of each KEY")                     \
+    X(mget, "mget", "", 0, 0, LOOKS, "print the values of the keys on standard input, one a line") \
+    X(exists, "exists", "KEY", 1, 1, LOOKS, "does KEY have a value? true or false")                \
+    X(node, "node", "KEY", 1, 1, LOOKS,                                                            \
+      "print the position that KEY leads to: value and children")                                  \
+    X(scan, "scan", "[PREFIX]", 0, 1, SCANS,                                                       \
+      "print the keys that begin with PREFIX, and their values")                                   \
+    X(range, "range", "FROM [TO]", 1, 2, SCANS,                                                    \
+      "print the keys from FROM up to TO, and their values")                                       \
+    X(count, "count", "[PREFIX]", 0, 1, LOOKS, "how many keys begin with PREFIX?")                 \
+    X(explore, "explore", "[PREFIX]", 0, 1, ASKS,                                                  \
+      "print which bytes follow PREFIX: how many keys, and the first one")                         \
+    X(next, "next", "KEY...", 1, SIZE_MAX, LOOKS,                                                  \
+      "print the first key after each KEY, and its value")                                         \
+    X(prev, "prev", "KEY...", 1, SIZE_MAX, LOOKS,                                                  \
+      "print the last key before each KEY, and its value")                                         \
+    X(longest_prefix, "longest-prefix", "KEY...", 1, SIZE_MAX, LOOKS,                              \
+      "print the longest key that each KEY begins with, and its value")                            \
+    X(prefixes, "prefixes", "KEY", 1, 1, LOOKS,                                                    \
+      "print all keys that KEY begins with, and their values")                                     \
+    X(info, "info", "[FILE]", 0, 1, ASKS | TAKES_MEMORY,                                           \
+      "print what the server, or FILE, is and holds")                                              \
+    X(stats, "stats", "", 0, 0, ASKS, "print the server's counters")                               \
+    X(ping, "ping", "", 0, 0, ASKS, "does the server answer?")                                     \
+    X(build, "build", "-o OUT [IN]", 0, 1, BUILDS,                                                 \
+      "make the file OUT of the keys and values in IN")                                            \
+    X(dump, "dump", "FILE", 1, 1, DUMPS,                                                           \
+      "print the keys and values in FILE, in order; build reads them")                             \
+    X(verify, "verify", "FILE", 1, 1, VERIFIES, "check every byte of FILE")
 
 struct command {
     const char *name, *args;
@@ -50,7 +70,8 @@ struct command {
 };
 
 static const struct command commands[] = {
-#define X(name, args, min, max, takes, help) {#name, args, min, max, takes, command_##name},
+#define X(function, name, args, min, max, takes, help) \
+    {name, args, min, max, takes, command_##function},
     COMMANDS(X)
 #undef X
 };
@@ -61,7 +82,8 @@ static void print_help(void)
          "Ask a running actd; make, check and read Arena Compact Tree files.\n"
          "\n"
          "Commands:");
-#define X(name, args, min, max, takes, help) printf("  %-6s %-11s  %s\n", #name, args, help);
+#define X(function, name, args, min, max, takes, help) \
+    printf("  %-14s %-11s  %s\n", name, args, help);
     COMMANDS(X)
 #undef X
     puts("\nOptions:");
@@ -79,6 +101,7 @@ static void print_help(void)
          "  actctl get -f words.act apple pear\n"
          "  actctl dump words.act | sort -t \"$(printf '\\t')\" -k 2n | tail\n"
          "  actctl verify words.act && mv words.act /srv/trees/\n"
+         "  actctl scan --limit=10 app\n"
          "\n"
          "Exit status: 0 found or done, 1 not found or faults found, 2 usage or input,\n"
          "3 connection, server or file error. actctl(1) has the details.");
@@ -139,6 +162,7 @@ int main(int argc, char **argv)
     if (status == STATUS_FOUND)
         status = run_command(&ctl, given, argv + optind, (size_t)(argc - optind));
     actc_close(ctl.client);
+    act_cursor_free(ctl.cursor);
     act_close(ctl.tree);
     errno = -ctl.output_error;
     if (fflush(stdout) != 0 || ferror(stdout))

@@ -8,7 +8,6 @@
  * file when it is its turn.
  */
 #include "base/buf.h"
-#include "client/actctl/answer.h"
 #include "client/actctl/file.h"
 #include "client/actctl/lines.h"
 #include "client/actctl/output.h"
@@ -63,32 +62,34 @@ static int fail_batch(const struct mget *mget, const struct batch *batch, int r,
     return session_fail(mget->ctl, lines, r, error);
 }
 
-/* nil: there is none. */
-static int print_value(const struct mget *mget, struct slice key, const msgpack_object *value)
+/* NULL: there is none. */
+static int print_value(const struct mget *mget, struct slice key, const struct actc_value *value)
 {
     const struct actctl *ctl = mget->ctl;
-    if (value->type != MSGPACK_OBJECT_NIL || ctl->is_json) {
+    if (value || ctl->is_json) {
         output_answer(ctl, key, value, true);
     } else {
         output_key(ctl, stdout, key);
         puts("\t");
     }
-    return value->type == MSGPACK_OBJECT_NIL ? STATUS_NOT_FOUND : STATUS_FOUND;
+    return value ? STATUS_FOUND : STATUS_NOT_FOUND;
 }
 
 /* A key that could not be looked up is told, and has no line: it must not look like a miss. */
-static int print_answer(const struct mget *mget, struct slice key, const struct answer *answer)
+static int print_result(const struct mget *mget, struct slice key, const struct actc_result *result)
 {
-    if (!answer->value)
-        return session_fail_number(mget->ctl, key, answer->error_number);
-    return print_value(mget, key, answer->value);
+    if (result->outcome == ACTC_ERROR)
+        return session_fail_number(mget->ctl, key, result->error_number);
+    return print_value(mget, key, result->outcome == 0 ? &result->value : NULL);
 }
 
 static int print_from_file(const struct mget *mget, struct slice key)
 {
-    msgpack_object value;
-    int status = file_get(mget->ctl, key, &value);
-    return status == STATUS_FOUND ? print_value(mget, key, &value) : status;
+    struct actc_entry entry;
+    int status = file_get(mget->ctl, key, &entry);
+    if (status == STATUS_FAILED)
+        return status;
+    return print_value(mget, key, status == STATUS_FOUND ? &entry.value : NULL);
 }
 
 /* One key's status among the others'. */
@@ -106,16 +107,11 @@ static int answer_from_file(struct mget *mget, const struct batch *batch)
 
 static int answer_from_server(struct mget *mget, const struct batch *batch)
 {
-    struct answer answers[BATCH_KEYS];
-    struct actc_reply *reply = NULL;
+    struct actc_result results[BATCH_KEYS];
     struct actc_error error;
-    struct actc *client = mget->ctl->client;
-    int r = actc_wait(client, batch->call, &reply, &error);
-    if (r == 0 && !answer_read_list(actc_reply_result(reply), batch->n_keys, answers))
-        r = answer_bad(client, "mget", &error);
+    int r = actc_wait_mget(mget->ctl->client, batch->call, batch->n_keys, results, &error);
     for (size_t i = 0; i < batch->n_keys && r == 0; i++)
-        count(mget, print_answer(mget, key_of(batch, i), &answers[i]));
-    actc_reply_free(reply);
+        count(mget, print_result(mget, key_of(batch, i), &results[i]));
     return r == 0 ? STATUS_FOUND : fail_batch(mget, batch, r, &error);
 }
 

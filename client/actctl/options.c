@@ -37,6 +37,13 @@ static int parse_timeout(struct actctl *ctl, const char *text)
     return STATUS_FOUND;
 }
 
+static int parse_limit(struct actctl *ctl, const char *text)
+{
+    if (!records_parse_u64(slice_of_str(text), &ctl->limit) || ctl->limit == 0)
+        return options_refuse(ctl, text, "--limit takes a number from 1 on");
+    return STATUS_FOUND;
+}
+
 /* Digits, and K, M, G or T for powers of 1024. */
 static int parse_memory(struct actctl *ctl, const char *text)
 {
@@ -111,6 +118,8 @@ static bool *flag_of(struct actctl *ctl, int c)
         return &ctl->is_plain;
     case OPTION_ALL:
         return &ctl->is_all;
+    case OPTION_REVERSE:
+        return &ctl->is_reverse;
     default:
         return NULL;
     }
@@ -136,6 +145,8 @@ static int parse_value(struct actctl *ctl, int c)
     switch (c) {
     case OPTION_TIMEOUT_MS:
         return parse_timeout(ctl, optarg);
+    case OPTION_LIMIT:
+        return parse_limit(ctl, optarg);
     case OPTION_FORMAT:
         return parse_format(ctl, optarg);
     case OPTION_VALUES:

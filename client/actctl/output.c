@@ -110,13 +110,13 @@ static void write_row(const struct actctl *ctl, const struct row *row, int width
     if (is_list) {
         for (uint32_t i = 0; i < value->via.array.size; i++) {
             putchar(' ');
-            output_value(ctl, stdout, &value->via.array.ptr[i]);
+            output_result(ctl, stdout, &value->via.array.ptr[i]);
         }
     } else if (is_container(value)) {
         fputs(" -", stdout);
     } else {
         putchar(' ');
-        output_value(ctl, stdout, value);
+        output_result(ctl, stdout, value);
     }
     putchar('\n');
 }
@@ -152,7 +152,7 @@ static struct json_object *json_map(const msgpack_object_map *map)
         struct slice key = slice_of_str("?");
         param_bytes(&map->ptr[i].key, &key);
         char *name = join_name("", key);
-        json_object_object_add(json, name, output_json_value(&map->ptr[i].val));
+        json_object_object_add(json, name, output_json_result(&map->ptr[i].val));
         free(name);
     }
     return json;
@@ -166,30 +166,26 @@ void output_key(const struct actctl *ctl, FILE *file, struct slice key)
         text_write(file, key, ctl->text_flags | TEXT_BACKSLASH);
 }
 
-void output_value(const struct actctl *ctl, FILE *file, const msgpack_object *value)
+void output_byte(const struct actctl *ctl, uint8_t byte)
 {
-    struct slice bytes;
-    struct json_object *json;
-    switch (value->type) {
-    case MSGPACK_OBJECT_NIL:
-        putc('-', file);
-        break;
-    case MSGPACK_OBJECT_POSITIVE_INTEGER:
-        fprintf(file, "%" PRIu64, value->via.u64);
-        break;
-    case MSGPACK_OBJECT_STR:
-    case MSGPACK_OBJECT_BIN:
-        param_bytes(value, &bytes);
-        text_write(file, bytes, ctl->text_flags | TEXT_BACKSLASH);
-        break;
-    default:
-        json = output_json_value(value);
-        fputs(json_text(json), file);
-        json_object_put(json);
-    }
+    if (byte == ' ' && !ctl->is_hex)
+        fputs("\\x20", stdout);
+    else
+        output_key(ctl, stdout, slice_of(&byte, 1));
 }
 
-void output_answer(const struct actctl *ctl, struct slice key, const msgpack_object *value,
+void output_value(const struct actctl *ctl, FILE *file, const struct actc_value *value)
+{
+    if (!value)
+        putc('-', file);
+    else if (value->is_bytes)
+        text_write(file, slice_of(value->bytes.p, value->bytes.len),
+                   ctl->text_flags | TEXT_BACKSLASH);
+    else
+        fprintf(file, "%" PRIu64, value->number);
+}
+
+void output_answer(const struct actctl *ctl, struct slice key, const struct actc_value *value,
                    bool is_of_several)
 {
     if (ctl->is_json) {
@@ -204,6 +200,42 @@ void output_answer(const struct actctl *ctl, struct slice key, const msgpack_obj
     }
     output_value(ctl, stdout, value);
     putchar('\n');
+}
+
+void output_entry(const struct actctl *ctl, const struct actc_entry *entry)
+{
+    struct slice key = slice_of(entry->key.p, entry->key.len);
+    if (!ctl->records.is_keys_only) {
+        output_answer(ctl, key, &entry->value, true);
+    } else if (ctl->is_json) {
+        output_json(output_json_entry(ctl, key));
+    } else {
+        output_key(ctl, stdout, key);
+        putchar('\n');
+    }
+}
+
+void output_result(const struct actctl *ctl, FILE *file, const msgpack_object *result)
+{
+    struct slice bytes;
+    struct json_object *json;
+    switch (result->type) {
+    case MSGPACK_OBJECT_NIL:
+        putc('-', file);
+        break;
+    case MSGPACK_OBJECT_POSITIVE_INTEGER:
+        fprintf(file, "%" PRIu64, result->via.u64);
+        break;
+    case MSGPACK_OBJECT_STR:
+    case MSGPACK_OBJECT_BIN:
+        param_bytes(result, &bytes);
+        text_write(file, bytes, ctl->text_flags | TEXT_BACKSLASH);
+        break;
+    default:
+        json = output_json_result(result);
+        fputs(json_text(json), file);
+        json_object_put(json);
+    }
 }
 
 void output_map(const struct actctl *ctl, const msgpack_object *map)
@@ -248,30 +280,38 @@ struct json_object *output_json_bool(bool value)
     return need(json_object_new_boolean(value));
 }
 
-struct json_object *output_json_value(const msgpack_object *value)
+struct json_object *output_json_value(const struct actc_value *value)
+{
+    if (!value)
+        return NULL;
+    return value->is_bytes ? json_bytes(slice_of(value->bytes.p, value->bytes.len), false)
+                           : output_json_u64(value->number);
+}
+
+struct json_object *output_json_result(const msgpack_object *result)
 {
     struct json_object *json;
     struct slice bytes;
-    switch (value->type) {
+    switch (result->type) {
     case MSGPACK_OBJECT_BOOLEAN:
-        return output_json_bool(value->via.boolean);
+        return output_json_bool(result->via.boolean);
     case MSGPACK_OBJECT_POSITIVE_INTEGER:
-        return output_json_u64(value->via.u64);
+        return output_json_u64(result->via.u64);
     case MSGPACK_OBJECT_NEGATIVE_INTEGER:
-        return need(json_object_new_int64(value->via.i64));
+        return need(json_object_new_int64(result->via.i64));
     case MSGPACK_OBJECT_FLOAT32:
     case MSGPACK_OBJECT_FLOAT64:
-        return need(json_object_new_double(value->via.f64));
+        return need(json_object_new_double(result->via.f64));
     case MSGPACK_OBJECT_STR:
     case MSGPACK_OBJECT_BIN:
-        param_bytes(value, &bytes);
+        param_bytes(result, &bytes);
         return json_bytes(bytes, false);
     case MSGPACK_OBJECT_MAP:
-        return json_map(&value->via.map);
+        return json_map(&result->via.map);
     case MSGPACK_OBJECT_ARRAY:
         json = need(json_object_new_array());
-        for (uint32_t i = 0; i < value->via.array.size; i++)
-            json_object_array_add(json, output_json_value(&value->via.array.ptr[i]));
+        for (uint32_t i = 0; i < result->via.array.size; i++)
+            json_object_array_add(json, output_json_result(&result->via.array.ptr[i]));
         return json;
     default:
         return NULL; /* nil; ext, which actd does not send */

@@ -14,12 +14,23 @@
 /* A key as text or, with --hex, in hex. */
 void output_key(const struct actctl *ctl, FILE *file, struct slice key);
 
-/* A result as text: a scalar as it is, nil as "-", a list or map as JSON. No newline. */
-void output_value(const struct actctl *ctl, FILE *file, const msgpack_object *value);
+/* A byte that a key goes on with, as a key; a space is \x20. */
+void output_byte(const struct actctl *ctl, uint8_t byte);
 
-/* The answer about a key: its value, behind the key where there are several; in JSON both. */
-void output_answer(const struct actctl *ctl, struct slice key, const msgpack_object *value,
+/* The value of a key as text; NULL, none: "-". No newline. */
+void output_value(const struct actctl *ctl, FILE *file, const struct actc_value *value);
+
+/* The answer about a key: its value, behind the key where there are several; in JSON both. NULL:
+ * there is none. */
+void output_answer(const struct actctl *ctl, struct slice key, const struct actc_value *value,
                    bool is_of_several);
+
+/* A line of an entry, as output_answer; with --keys-only without its value. */
+void output_entry(const struct actctl *ctl, const struct actc_entry *entry);
+
+/* A result of any type as text: a scalar as it is, nil as "-", a list or map as JSON. No newline.
+ */
+void output_result(const struct actctl *ctl, FILE *file, const msgpack_object *result);
 
 /* A map as lines "section.name value", aligned. */
 void output_map(const struct actctl *ctl, const msgpack_object *map);
@@ -30,7 +41,8 @@ struct json_object *output_json_bytes(struct slice bytes);
 struct json_object *output_json_text(const char *text);
 struct json_object *output_json_u64(uint64_t value);
 struct json_object *output_json_bool(bool value);
-struct json_object *output_json_value(const msgpack_object *value);
+struct json_object *output_json_value(const struct actc_value *value);
+struct json_object *output_json_result(const msgpack_object *result);
 
 /* {"key": key} for more to be added to. */
 struct json_object *output_json_entry(const struct actctl *ctl, struct slice key);

@@ -146,10 +146,18 @@ int session_fail_fault(const struct actctl *ctl, const char *path, struct slice 
     return session_fail_key(ctl, key, ACTC_ERROR, &error);
 }
 
-int session_miss(const struct actctl *ctl, struct slice key)
+int session_fail_result(const struct actctl *ctl, const char *method)
+{
+    return session_error(ctl, STATUS_FAILED,
+                         "%s: %s: the result is not of the type that actd gives: is this server "
+                         "actd, and not newer than this client?",
+                         actc_address(ctl->client), method);
+}
+
+int session_miss(const struct actctl *ctl, struct slice key, const char *what)
 {
     begin_key(ctl, key);
-    fputs("not found\n", stderr);
+    fprintf(stderr, "%s\n", what);
     return STATUS_NOT_FOUND;
 }
 

@@ -110,8 +110,9 @@ def check_flags():
     manual = text_of("docs/actctl.1")
     flags = [row[1].strip('"') for row in source.x_table("client/actctl/options.h", "OPTIONS")]
     compare("flag", flags, flags_in_manual(manual), "docs/actctl.1")
-    commands = [row[0] for row in source.x_table("client/actctl/main.c", "COMMANDS")]
-    documented = re.findall(r"^\.It Cm (\w+)", manual, re.M)
+    rows = source.x_table("client/actctl/main.c", "COMMANDS")
+    commands = [row[1].strip('"') for row in rows]
+    documented = re.findall(r"^\.It Cm ([\w-]+)", manual, re.M)
     compare("command", commands, documented, "docs/actctl.1")
 
 

@@ -155,7 +155,12 @@ def test_byte_values_merged_into_by_others_are_not_guessed(owners, tmp_path):
     told = actctl.error("get", "-f", path, "", status=3)
     assert told.startswith(f"{path}: byte values, but merged since by a writer that does not know")
     assert actctl.error("dump", path, status=3).startswith(f"{path}: byte values, but merged since")
-    assert actctl.output("dump", "--keys-only", path) == b"\n"
+    for question in (["scan"], ["range", ""], ["longest-prefix", "a"], ["prefixes", "a"]):
+        told = actctl.error("-f", path, *question, status=3)
+        assert told.startswith(f"{path}: byte values, but merged since")
+    for command in (["dump", path], ["scan", "-f", path]):
+        assert actctl.output(*command, "--keys-only") == b"\n"
+    assert actctl.output("count", "-f", path) == b"1\n"
     assert actctl.run("exists", "-f", path, "").stdout == b"true\n"
 
 

@@ -171,7 +171,7 @@ static void a_refusal_in_mid_request_is_heard(void **state)
     (void)state;
     static char params[1024 * 1024 + 6] = "\x91\xc6\x00\x10\x00";
     static struct actc_bytes keys[2000];
-    static struct actc_value values[2000];
+    static struct actc_result results[2000];
     uint32_t call;
     for (unsigned i = 0; i < 2; i++) {
         start(NULL);
@@ -183,7 +183,7 @@ static void a_refusal_in_mid_request_is_heard(void **state)
         } else {
             for (size_t k = 0; k < N_ELEMENTS(keys); k++)
                 keys[k] = (struct actc_bytes){params, 100};
-            assert_int_equal(actc_mget(f.client, keys, 2000, values, &f.error), ACTC_ERROR);
+            assert_int_equal(actc_mget(f.client, keys, 2000, results, &f.error), ACTC_ERROR);
         }
         assert_int_equal(f.error.number, 4);
         assert_int_equal(actc_ping(f.client, &f.error), ACTC_LOST);

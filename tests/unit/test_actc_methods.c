@@ -19,6 +19,8 @@ static void pack_value(msgpack_packer *packer, const msgpack_object *key)
 {
     if (key->via.bin.size == 0 || key->via.bin.ptr[0] == '-')
         msgpack_pack_nil(packer);
+    else if (key->via.bin.ptr[0] == 'b')
+        msgpack_pack_bin_with_body(packer, key->via.bin.ptr, key->via.bin.size);
     else
         msgpack_pack_uint64(packer, strtoull(key->via.bin.ptr, NULL, 10));
 }
@@ -33,10 +35,12 @@ static void answer(const struct server *server, msgpack_packer *packer, const ms
             msgpack_pack_bin_body(packer, "x", 1);
     } else if (strncmp(method, "mget", 4) == 0) {
         const msgpack_object_array *keys = &params->ptr[0].via.array;
-        msgpack_pack_map(packer, 2);
-        msgpack_pack_str_with_body(packer, "errors", 6);
-        msgpack_pack_array(packer, 0);
-        msgpack_pack_str_with_body(packer, "values", 6);
+        if (params->size > 1) { /* {"errors": true} */
+            msgpack_pack_map(packer, 2);
+            msgpack_pack_str_with_body(packer, "errors", 6);
+            msgpack_pack_array(packer, 0);
+            msgpack_pack_str_with_body(packer, "values", 6);
+        }
         msgpack_pack_array(packer, keys->size);
         for (uint32_t i = 0; i < keys->size; i++)
             pack_value(packer, &keys->ptr[i]);
@@ -145,18 +149,24 @@ static void mget_asks_in_lists(void **state)
     enum { N = 20000 };
     static char texts[N][8];
     static struct actc_bytes keys[N];
-    static struct actc_value values[N];
+    static struct actc_result results[N];
     struct server server = {.is_reversed = true};
     start(NULL);
     start_server(&server);
     for (size_t i = 0; i < N; i++) {
-        snprintf(texts[i], sizeof texts[i], "%s%zu", i % 3 == 0 ? "-" : "", i);
+        snprintf(texts[i], sizeof texts[i], "%s%zu", i % 3 == 0 ? "-" : i % 5 == 0 ? "b" : "", i);
         keys[i] = (struct actc_bytes){texts[i], strlen(texts[i]) + 1};
     }
-    assert_int_equal(actc_mget(f.client, keys, N, values, &f.error), 0);
+    assert_int_equal(actc_mget(f.client, keys, N, results, &f.error), 0);
     for (size_t i = 0; i < N; i++) {
-        assert_int_equal(values[i].outcome, i % 3 != 0 ? 0 : ACTC_MISS);
-        assert_int_equal(values[i].value, i % 3 != 0 ? i : 0);
+        const struct actc_value *value = &results[i].value;
+        assert_int_equal(results[i].outcome, i % 3 != 0 ? 0 : ACTC_MISS);
+        assert_int_equal(value->is_bytes, i % 3 != 0 && i % 5 == 0);
+        assert_int_equal(value->number, i % 3 != 0 && i % 5 != 0 ? i : 0);
+        if (value->is_bytes) { /* all of them live, whatever list they came in */
+            assert_int_equal(value->bytes.len, keys[i].len);
+            assert_memory_equal(value->bytes.p, keys[i].p, keys[i].len);
+        }
     }
     stop_server(&server);
     assert_int_equal(server.n_requests, (N + 511) / 512);
@@ -173,11 +183,11 @@ static void mget_gives_up_all_lists_at_a_failure(void **state)
 {
     (void)state;
     static struct actc_bytes keys[2000];
-    static struct actc_value values[2000];
+    static struct actc_result results[2000];
     struct actc_options options = {.max_calls = 4};
     start(&options);
     reply_error(1, "\xa1x", 2); /* lies in the socket before call 1 is sent */
-    assert_int_equal(actc_mget(f.client, keys, 2000, values, &f.error), ACTC_ERROR);
+    assert_int_equal(actc_mget(f.client, keys, 2000, results, &f.error), ACTC_ERROR);
     for (unsigned i = 0; i < 4; i++)
         send_get("all four are free");
 }
@@ -186,18 +196,18 @@ static void methods_check_their_results(void **state)
 {
     (void)state;
     struct actc_node node;
-    uint64_t value = 7;
+    struct actc_value value = {.number = 7};
     start(NULL);
     /* The answers lie ready: ids count from 1. */
     reply_u64(1, 5);
     assert_int_equal(actc_get(f.client, "k", 1, &value, &f.error), 0);
-    assert_int_equal(value, 5);
+    assert_true(!value.is_bytes && value.number == 5);
     peer_write("\x94\x01\x02\xc0\xc0", 5);
     assert_int_equal(actc_get(f.client, NULL, 0, &value, &f.error), ACTC_MISS);
     peer_write("\x94\x01\x03\xc0\xff", 5);
     assert_int_equal(actc_get(f.client, "k", 1, &value, &f.error), ACTC_BAD_REPLY);
     assert_message_has("get: ");
-    assert_int_equal(value, 5);
+    assert_int_equal(value.number, 5);
     peer_write("\x94\x01\x04\xc0\xc3", 5);
     assert_int_equal(actc_exists(f.client, "k", 1, &f.error), 0);
     peer_write("\x94\x01\x05\xc0\xc2", 5);
@@ -213,7 +223,7 @@ static void methods_check_their_results(void **state)
                "children\xc4\x02\x00\xff",
                33);
     assert_int_equal(actc_node(f.client, "k", 1, &node, &f.error), 0);
-    assert_true(node.has_value && node.value == 42);
+    assert_true(node.has_value && node.value.number == 42);
     assert_true(node.children[0] == 1 && node.children[3] == (uint64_t)1 << 63);
     peer_write("\x94\x01\x0a\xc0\x81\xa6"
                "exists\xc2",
@@ -254,20 +264,66 @@ static void mget_tells_a_key_that_failed_from_a_miss(void **state)
          "errors\x91\x92\x02\x92\x06\xa1x",
          26, 0},
     };
-    struct actc_value values[3];
+    struct actc_result results[3];
     start(NULL);
     for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
-        msgpack_packer packer;
-        msgpack_sbuffer buffer;
-        begin_reply(&packer, &buffer, (uint32_t)i + 1);
-        msgpack_pack_nil(&packer);
-        msgpack_sbuffer_write(&buffer, cases[i].result, cases[i].len);
-        end_reply(&buffer);
-        assert_int_equal(actc_mget(f.client, keys, 3, values, &f.error), cases[i].outcome);
+        reply_result((uint32_t)i + 1, cases[i].result, cases[i].len);
+        assert_int_equal(actc_mget(f.client, keys, 3, results, &f.error), cases[i].outcome);
     }
-    assert_true(values[0].outcome == 0 && values[0].value == 1);
-    assert_int_equal(values[1].outcome, ACTC_MISS);
-    assert_true(values[2].outcome == ACTC_ERROR && values[2].error_number == 6);
+    assert_true(results[0].outcome == 0 && results[0].value.number == 1);
+    assert_int_equal(results[1].outcome, ACTC_MISS);
+    assert_true(results[2].outcome == ACTC_ERROR && results[2].error_number == 6);
+}
+
+static void byte_strings_are_views(void **state)
+{
+    (void)state;
+    struct actc_value value;
+    struct actc_node node;
+    start(NULL);
+    reply_result(1, "\xc4\x02\x00z", 4);
+    assert_int_equal(actc_get(f.client, "k", 1, &value, &f.error), 0);
+    assert_true(value.is_bytes && value.bytes.len == 2);
+    assert_memory_equal(value.bytes.p, "\0z", 2);
+    /* Other calls leave them alone. */
+    uint32_t call = send_get("other");
+    reply_u64(call, 1);
+    wait_u64(call, 1);
+    assert_memory_equal(value.bytes.p, "\0z", 2);
+    reply_result(3, "\xc4\x00", 2);
+    assert_int_equal(actc_get(f.client, "empty", 5, &value, &f.error), 0);
+    assert_true(value.is_bytes && value.bytes.len == 0);
+    reply_result(4, "\xc4\x01y", 3);
+    assert_int_equal(actc_get(f.client, "k", 1, NULL, &f.error), 0);
+    reply_result(5, "\xa1y", 2); /* a str, such as a number that was asked for as text */
+    assert_int_equal(actc_get(f.client, "k", 1, &value, &f.error), ACTC_BAD_REPLY);
+    static const char result[] = "\x83\xa6"
+                                 "exists\xc3\xa5value\xc4\x01z\xa8"
+                                 "children\xc4";
+    reply_result(6, result, sizeof result); /* and its NUL: no children */
+    assert_int_equal(actc_node(f.client, "k", 1, &node, &f.error), 0);
+    assert_true(node.has_value && node.value.is_bytes && node.value.bytes.len == 1);
+    assert_memory_equal(node.value.bytes.p, "z", 1);
+}
+
+static void lists_that_are_waited_for_hold_their_views(void **state)
+{
+    (void)state;
+    static const struct actc_bytes keys[2] = {{"a", 1}, {"b", 1}};
+    static const char result[] = "\x82\xa6values\x92\x07\xc4\x01z\xa6"
+                                 "errors\x90";
+    struct actc_result first[2], second[2];
+    uint32_t calls[2];
+    start(NULL);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(actc_send_mget(f.client, keys, 2, &calls[i], &f.error), 0);
+    reply_result(calls[1], result, sizeof result - 1);
+    reply_result(calls[0], result, sizeof result - 1);
+    assert_int_equal(actc_wait_mget(f.client, calls[0], 2, first, &f.error), 0);
+    assert_true(first[0].value.number == 7 && first[1].value.is_bytes);
+    assert_memory_equal(first[1].value.bytes.p, "z", 1);
+    assert_int_equal(actc_wait_mget(f.client, calls[1], 2, second, &f.error), 0);
+    assert_memory_equal(second[1].value.bytes.p, "z", 1);
 }
 
 int main(void)
@@ -280,6 +336,8 @@ int main(void)
         CASE(mget_gives_up_all_lists_at_a_failure),
         CASE(methods_check_their_results),
         CASE(mget_tells_a_key_that_failed_from_a_miss),
+        CASE(byte_strings_are_views),
+        CASE(lists_that_are_waited_for_hold_their_views),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -120,6 +120,17 @@ static inline void reply_bin(uint32_t id, size_t len)
     end_reply(&buffer);
 }
 
+/* result: MessagePack. */
+static inline void reply_result(uint32_t id, const void *result, size_t len)
+{
+    msgpack_packer packer;
+    msgpack_sbuffer buffer;
+    begin_reply(&packer, &buffer, id);
+    msgpack_pack_nil(&packer);
+    msgpack_sbuffer_write(&buffer, result, len);
+    end_reply(&buffer);
+}
+
 /* error: MessagePack. */
 static inline void reply_error(uint32_t id, const void *error, size_t len)
 {
@@ -129,6 +140,15 @@ static inline void reply_error(uint32_t id, const void *error, size_t len)
     msgpack_sbuffer_write(&buffer, error, len);
     msgpack_pack_nil(&packer);
     end_reply(&buffer);
+}
+
+/* What the client has sent since the last call must be these bytes. */
+static inline void assert_sent(const void *wanted, size_t len)
+{
+    uint8_t sent[1024];
+    assert_true(len < sizeof sent);
+    assert_int_equal(recv(f.peer, sent, sizeof sent, MSG_DONTWAIT), len);
+    assert_memory_equal(sent, wanted, len);
 }
 
 /* The client's side. */

@@ -142,7 +142,7 @@ static void json_keeps_every_bit(void **state)
 {
     (void)state;
     struct actctl ctl = {0};
-    const msgpack_object value = {.type = MSGPACK_OBJECT_POSITIVE_INTEGER, .via.u64 = UINT64_MAX};
+    const struct actc_value value = {.number = UINT64_MAX};
     struct json_object *json = output_json_entry(&ctl, slice_of("\xff\x00", 2));
     json_object_object_add(json, "value", output_json_value(&value));
     assert_string_equal(json_object_to_json_string_ext(json, JSON_C_TO_STRING_PLAIN),

@@ -7,17 +7,22 @@
  *
  *     struct actc *client;
  *     struct actc_error error;
- *     uint64_t value;
+ *     struct actc_value value;
  *     if (actc_connect("unix:/run/actd/actd.sock", NULL, &client, &error) != 0)
  *         errx(1, "%s", error.message);
  *     if (actc_get(client, "paris", 5, &value, &error) == 0)
- *         printf("%" PRIu64 "\n", value);
+ *         printf("%" PRIu64 "\n", value.number);
  *     actc_close(client);
  *
  * Results. Every function returns 0 when it did what it says, a positive outcome that is named
  * here (ACTC_MISS, ACTC_TIMEOUT, ...), or -errno for what the system refused (-ENOMEM). Where a
  * function takes ret_error, it is filled on every result but 0 and ACTC_MISS, and may be NULL.
  * Other out-parameters are named ret_* and stay untouched on failure.
+ *
+ * Memory. Byte strings in results (keys, and the values of a tree of byte strings) are views:
+ * nothing is copied, and nothing is to be freed. They live until the next method call (those from
+ * actc_ping on) with the same client, or actc_close; what a scan gives, until the next call with
+ * that scan.
  *
  * What fails what. An error reply, a deadline and a reply that cannot be understood fail their call
  * only; the connection goes on. When the connection is lost, or the server sends bytes that are no
@@ -85,24 +90,38 @@ struct actc_error {
     char message[1024]; /* one line for people: the server's address, the reason, the remedy */
 };
 
-/* A key: len bytes at p, borrowed for the call. p may be NULL when len is 0: the empty key. */
+/* A byte string: len bytes at p. As a parameter it is borrowed for the call, and p may be NULL when
+ * len is 0. In a result it is a view: see Memory. */
 struct actc_bytes {
     const void *p;
     size_t len; /* bytes */
 };
 
-/* What a key holds. */
+/* What a key holds: a number, or in a tree of byte strings one of those. */
 struct actc_value {
-    int outcome;           /* 0: value; ACTC_MISS; ACTC_ERROR: this key could not be looked up */
-    uint32_t error_number; /* ACTC_ERROR: the server's error number, 0 if it gave none */
-    uint64_t value;        /* valid if outcome is 0 */
+    bool is_bytes;
+    uint64_t number;         /* valid unless is_bytes */
+    struct actc_bytes bytes; /* valid if is_bytes */
+};
+
+/* What became of one of many keys. */
+struct actc_result {
+    int outcome;             /* 0: value; ACTC_MISS; ACTC_ERROR: this key could not be looked up */
+    uint32_t error_number;   /* ACTC_ERROR: the server's error number, 0 if it gave none */
+    struct actc_value value; /* valid if outcome is 0 */
+};
+
+/* A key and its value. */
+struct actc_entry {
+    struct actc_bytes key;
+    struct actc_value value;
 };
 
 /* A position in the trie. */
 struct actc_node {
     bool has_value;
-    uint64_t value;       /* valid if has_value */
-    uint64_t children[4]; /* set of the bytes that lead on: byte b is bit b % 64 of word b / 64 */
+    struct actc_value value; /* valid if has_value */
+    uint64_t children[4];    /* set of the bytes that lead on: b is bit b % 64 of word b / 64 */
 };
 
 /* What came without being asked for, since connect. All of it was ignored. */
@@ -201,6 +220,11 @@ ACTC_PUBLIC const msgpack_object *actc_reply_result(const struct actc_reply *rep
 /* Frees a reply. NULL is fine. */
 ACTC_PUBLIC void actc_reply_free(struct actc_reply *reply);
 
+/* Read a value, or an entry ([key, value]), that stands in a reply's result. Their byte strings
+ * live as long as the reply. 0, ACTC_MISS (nil) or ACTC_BAD_REPLY (something else). */
+ACTC_PUBLIC int actc_read_value(const msgpack_object *object, struct actc_value *ret_value);
+ACTC_PUBLIC int actc_read_entry(const msgpack_object *object, struct actc_entry *ret_entry);
+
 /*
  * The methods, one call each: sent and waited for, with the deadline call_timeout_ms. Besides what
  * each names they may end as actc_send and actc_wait do.
@@ -210,8 +234,8 @@ ACTC_PUBLIC void actc_reply_free(struct actc_reply *reply);
 ACTC_PUBLIC int actc_ping(struct actc *client, struct actc_error *ret_error);
 
 /* The value of key. 0, or ACTC_MISS: it has none. ret_value may be NULL. */
-ACTC_PUBLIC int actc_get(struct actc *client, const void *key, size_t key_len, uint64_t *ret_value,
-                         struct actc_error *ret_error);
+ACTC_PUBLIC int actc_get(struct actc *client, const void *key, size_t key_len,
+                         struct actc_value *ret_value, struct actc_error *ret_error);
 
 /* Has key a value? 0 (yes) or ACTC_MISS (no). */
 ACTC_PUBLIC int actc_exists(struct actc *client, const void *key, size_t key_len,
@@ -227,20 +251,96 @@ ACTC_PUBLIC int actc_node(struct actc *client, const void *key, size_t key_len,
  * list with a deadline of its own. The lists may be answered from different generations of the
  * tree.
  *
- * ret_values  n_keys of them, in the order of keys. Unlike elsewhere, a failure leaves some of them
- *             set.
+ * ret_results  n_keys of them, in the order of keys. Unlike elsewhere, a failure leaves some set.
  *
- * 0: each key's own outcome is in its value.
+ * 0: each key's own outcome is in its result.
  */
 ACTC_PUBLIC int actc_mget(struct actc *client, const struct actc_bytes *keys, size_t n_keys,
-                          struct actc_value *ret_values, struct actc_error *ret_error);
+                          struct actc_result *ret_results, struct actc_error *ret_error);
 
 /* One list of actc_mget, in two halves, for who pipelines on his own: n_keys keys (as
- * actc_send_keys), and later the values of as many. Results as actc_send_keys and actc_wait. */
+ * actc_send_keys), and later the results of as many. Results as actc_send_keys and actc_wait. */
 ACTC_PUBLIC int actc_send_mget(struct actc *client, const struct actc_bytes *keys, size_t n_keys,
                                uint32_t *ret_call, struct actc_error *ret_error);
 ACTC_PUBLIC int actc_wait_mget(struct actc *client, uint32_t call, size_t n_keys,
-                               struct actc_value *ret_values, struct actc_error *ret_error);
+                               struct actc_result *ret_results, struct actc_error *ret_error);
+
+/* The entry of the longest stored key that key begins with (key itself included). 0, or ACTC_MISS:
+ * there is none. */
+ACTC_PUBLIC int actc_longest_prefix(struct actc *client, const void *key, size_t key_len,
+                                    struct actc_entry *ret_entry, struct actc_error *ret_error);
+
+/* The first entry after key, or the last one before it, in the order of bytes; never key's own. key
+ * need not be stored. 0, or ACTC_MISS: there is none. */
+ACTC_PUBLIC int actc_next(struct actc *client, const void *key, size_t key_len,
+                          struct actc_entry *ret_entry, struct actc_error *ret_error);
+ACTC_PUBLIC int actc_prev(struct actc *client, const void *key, size_t key_len,
+                          struct actc_entry *ret_entry, struct actc_error *ret_error);
+
+/*
+ * How many stored keys begin with prefix (prefix_len bytes; 0: all of them).
+ *
+ * ret_is_exact  false: the server's budget for one request (limits.max_visited_nodes) was used up,
+ *               and there may be more.
+ */
+ACTC_PUBLIC int actc_count(struct actc *client, const void *prefix, size_t prefix_len,
+                           uint64_t *ret_count, bool *ret_is_exact, struct actc_error *ret_error);
+
+/*
+ * A scan: the entries with a prefix, or of a range, one after the other in the order of their keys.
+ * It asks for a page of them when the last one is used up, so there may be any number.
+ *
+ *     struct actc_scan_options options = {.prefix = {"par", 3}};
+ *     struct actc_entry entry;
+ *     struct actc_scan *scan;
+ *     int r = actc_scan_new(client, &options, &scan, &error);
+ *     if (r != 0)
+ *         errx(1, "%s", error.message);
+ *     while ((r = actc_scan_next(scan, &entry, &error)) == 0)
+ *         printf("%.*s\n", (int)entry.key.len, (const char *)entry.key.p);
+ *     if (r != ACTC_MISS)
+ *         errx(1, "%s", error.message);
+ *     actc_scan_free(scan);
+ *
+ * Where the server changes to another generation of the tree in between, a page goes on there
+ * behind the last key of the page before.
+ */
+struct actc_scan;
+
+/* Zero stands for the default, also field by field. */
+struct actc_scan_options {
+    struct actc_bytes prefix;      /* the keys that begin with it; default: all keys */
+    const struct actc_bytes *from; /* or the keys from this one on; default: from the first one */
+    const struct actc_bytes *to;   /* up to this one, not included; default: to the last one */
+    bool is_reverse;               /* from the last key to the first */
+    bool is_keys_only;             /* values are not asked for: they are 0 */
+    uint32_t page_entries;         /* at most so many a page; default 10,000 */
+    size_t page_bytes;             /* of a page's entries, but for a single one; default 1 MiB, or
+                                    * half of max_reply_bytes if that is less */
+};
+
+/*
+ * Makes a scan. Nothing is asked for yet.
+ *
+ * options   NULL: all entries. Copied, with its byte strings. Either a prefix or from and to.
+ * ret_scan  owned by the caller: actc_scan_free. It may be freed after the client, but not used.
+ *
+ * 0, -EINVAL (a prefix and a range), -EMSGSIZE (a key of 4 GiB or more) or -ENOMEM.
+ */
+ACTC_PUBLIC int actc_scan_new(struct actc *client, const struct actc_scan_options *options,
+                              struct actc_scan **ret_scan, struct actc_error *ret_error);
+
+/*
+ * The next entry. Any other calls with the client may come in between, also of other scans.
+ *
+ * 0; ACTC_MISS: there are no more; or what actc_send and actc_wait end with, for the page that was
+ * asked for: then the next call asks for it again.
+ */
+ACTC_PUBLIC int actc_scan_next(struct actc_scan *scan, struct actc_entry *ret_entry,
+                               struct actc_error *ret_error);
+
+/* Frees a scan. NULL is fine. */
+ACTC_PUBLIC void actc_scan_free(struct actc_scan *scan);
 
 #ifdef __cplusplus
 }
