@@ -25,6 +25,7 @@ struct progress {
     uint32_t n_failed;     /* elements */
     uint64_t n;            /* entries of the page, or counted */
     uint64_t visited;      /* nodes, for the budget */
+    uint64_t more_work;    /* than a slice has, for a walk that did not come further in one */
     uint64_t child_budget; /* nodes that the child in work may still visit */
     size_t min_len;        /* of the prefixes that are still to come */
     size_t array_at;       /* in the reply: of reply_open_array */

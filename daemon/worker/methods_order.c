@@ -37,6 +37,7 @@ static int set_mark(struct call *call, struct slice mark)
     struct progress *progress = call->progress;
     progress->mark.head = progress->mark.tail = 0;
     progress->has_mark = true;
+    progress->more_work = 0;
     int r = buf_append(&progress->mark, mark.p, mark.len);
     return r == BUF_FULL ? REPLY_NO_ROOM : r;
 }
@@ -68,7 +69,8 @@ static struct slice mark_behind(struct call *call)
 static void allow_walk(struct call *call, uint64_t max_visited, size_t way)
 {
     uint64_t left = max_visited - call->progress->visited;
-    call->allowed = left < call->work ? left : call->work;
+    uint64_t work = call->work + call->progress->more_work;
+    call->allowed = left < work ? left : work;
     act_cursor_set_budget(call->dispatch->cursor, call->allowed + way);
 }
 
@@ -92,17 +94,21 @@ static int move_failed(struct call *call, int r)
 }
 
 /* A walk has used up what it may: keeps where it stands. CALL_AGAIN, or CALL_LIMIT where the
- * request's budget is used up, too. */
+ * request's budget is used up, too. A way down to the last entry below a position passes nothing
+ * before it is at its end, and then begins anew: it gets more and more until it comes there. */
 static int pause_walk(struct call *call, uint64_t max_visited)
 {
+    struct progress *progress = call->progress;
     struct slice mark;
-    if (call->progress->visited >= max_visited)
+    if (progress->visited >= max_visited)
         return CALL_LIMIT;
-    if (cursor_mark(call, &mark)) {
-        int r = set_mark(call, mark);
-        return r != 0 ? r : CALL_AGAIN;
+    bool has_mark = cursor_mark(call, &mark);
+    if (!has_mark || (progress->has_mark && slice_equal(mark, mark_of(call)))) {
+        progress->more_work += progress->more_work + call->dispatch->slice_work;
+        return CALL_AGAIN;
     }
-    return CALL_AGAIN; /* nowhere yet: from the beginning again */
+    int r = set_mark(call, mark);
+    return r != 0 ? r : CALL_AGAIN;
 }
 
 /* A seek is no part of the budget: it takes a node for each byte of the key at most. */
