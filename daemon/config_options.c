@@ -79,10 +79,10 @@ const struct config_option config_options[] = {
      "get BUSY and reading waits."},
     {"limits", "high_water_bytes", CONFIG_NUMBER, FIELD(limits_high_water_bytes), "1M", KIB, GIB,
      NULL, "Replies waiting for one client beyond which no more of its requests are read."},
-    {"limits", "turn_requests", CONFIG_NUMBER, FIELD(limits_turn_requests), "1024", 1, 1000000,
+    {"limits", "turn_requests", CONFIG_NUMBER, FIELD(limits_turn_requests), "128", 1, 1000000,
      NULL,
      "Requests of one connection that are answered before the others have their turn (a key of\n"
-     "a list counts as two, a long scan as some hundreds)."},
+     "a list counts as one more, a long scan as some hundreds)."},
     {"limits", "idle_timeout_ms", CONFIG_NUMBER, FIELD(limits_idle_timeout_ms), "0", 0,
      24 * HOUR_MS, NULL, "Close a connection that has been idle for so long. 0: never."},
     {"limits", "frame_timeout_ms", CONFIG_NUMBER, FIELD(limits_frame_timeout_ms), "30000", 100,

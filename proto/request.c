@@ -21,9 +21,9 @@ static int bad(struct request_decoder *decoder, const char *reason)
 
 /* Kind and msgid were checked by frame_next, so their types are known. */
 static int read_request(struct request_decoder *decoder, const msgpack_object_array *message,
-                        struct request *ret)
+                        size_t bytes, struct request *ret)
 {
-    struct request request = {.msgid = (uint32_t)message->ptr[1].via.u64};
+    struct request request = {.msgid = (uint32_t)message->ptr[1].via.u64, .bytes = bytes};
     ret->msgid = request.msgid;
     if (message->size != 4)
         return bad(decoder, "a request is [0, msgid, method, params]");
@@ -65,7 +65,7 @@ int request_decode(struct request_decoder *decoder, struct slice message, struct
     assert(object.type == MSGPACK_OBJECT_ARRAY && object.via.array.size >= 2);
     switch (object.via.array.ptr[0].via.u64) {
     case FRAME_REQUEST:
-        return read_request(decoder, &object.via.array, ret);
+        return read_request(decoder, &object.via.array, message.len, ret);
     case FRAME_RESPONSE:
         return REQUEST_REPLIED;
     default:

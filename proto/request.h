@@ -15,6 +15,7 @@ struct request {
     struct slice method;          /* str or bin */
     const msgpack_object *params; /* n_params of them */
     uint32_t n_params;
+    size_t bytes; /* of the message */
 };
 
 struct request_decoder {

@@ -18,6 +18,8 @@
  * and each so many bytes of a key. */
 #define LOOKUP_WORK        8
 #define WORK_PER_KEY_BYTES 64
+/* Of a request, decoded in the time that a unit of work takes. */
+#define BYTES_DECODED_PER_WORK 32
 /* How much work is a request in the budget of a turn (limits.turn_requests). */
 #define REQUEST_WORK 8
 /* A slice ends when it has written so much. */

@@ -75,7 +75,7 @@ static int settle(struct dispatch *dispatch, struct call *call, int outcome)
         return finish(reply, PROTO_BAD_CURSOR, dispatch->text);
     case CALL_LIMIT:
         return finish(reply, PROTO_LIMIT,
-                      "max_visited_nodes is used up and nothing is found yet: ask for less at "
+                      "max_visited_nodes is used up before there is a result: ask for less at "
                       "once, or allow more (limits.max_visited_nodes)");
     case REPLY_TOO_LARGE:
         return finish(reply, PROTO_TOO_LARGE,
@@ -115,7 +115,6 @@ static int refuse_method(struct dispatch *dispatch, const struct request *reques
 static int run(struct call *call, int id)
 {
     struct dispatch *dispatch = call->dispatch;
-    call->work = dispatch->slice_work;
     call->reply_begin_len = reply_len(call->reply);
     if (dispatch->snapshot->damage && needs_tree(id)) {
         call->stats->errors++;
@@ -124,6 +123,13 @@ static int run(struct call *call, int id)
     int r = settle(dispatch, call, method_run((enum method_id)id, call));
     call->progress->is_begun = true;
     return r;
+}
+
+/* A large request has taken most of its first slice by being decoded. */
+static uint64_t work_after_decoding(const struct dispatch *dispatch, const struct request *request)
+{
+    uint64_t work = request->bytes / BYTES_DECODED_PER_WORK;
+    return work < dispatch->slice_work ? dispatch->slice_work - work : 1;
 }
 
 int dispatch_run(struct dispatch *dispatch, const struct request *request, struct session *session,
@@ -148,6 +154,7 @@ int dispatch_run(struct dispatch *dispatch, const struct request *request, struc
     struct session before = *session;
     uint64_t errors = call.stats->errors;
     call.stats->requests++;
+    call.work = work_after_decoding(dispatch, request);
     int r = run(&call, id);
     if (call.stats->errors != errors)
         *session = before; /* a hello that gets an error changes nothing */
@@ -165,6 +172,7 @@ int dispatch_resume(struct dispatch *dispatch, const struct request *request,
                         .reply = &reply,
                         .progress = progress,
                         .stats = &dispatch->stats->method[id]};
+    call.work = dispatch->slice_work;
     reply_resume(&reply, out, request->msgid, mode, dispatch->config->limits_max_reply_bytes);
     return run(&call, id);
 }

@@ -10,6 +10,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* A request of ten thousand keys takes longer to decode than the time that a job has between two
+ * looks at the sockets, so it is not decoded for each. */
+#define ROUNDS 8
+
 static void link_job(struct job *job)
 {
     struct conn *conn = job->conn;
@@ -56,6 +60,7 @@ int job_new(struct conn *conn, struct slice message, struct progress *progress, 
         return -ENOMEM;
     job->conn = conn;
     job->mode = conn->session.mode;
+    job->decoded_as = UINT64_MAX; /* never */
     buf_init(&job->message, &worker->buffers);
     buf_init(&job->out, &worker->buffers);
     int r = buf_append(&job->message, message.p, message.len);
@@ -131,11 +136,13 @@ static int run_slice(struct job *job)
 {
     struct worker *worker = job->conn->worker;
     struct dispatch *dispatch = &worker->dispatch;
-    if (job->decoded_as != worker->decoder.n_decoded) {
-        int r = request_decode(&worker->decoder, buf_content(&job->message), &job->request);
+    if (job->decoded_as != worker->job_decoder.n_decoded) {
+        int r = request_decode(&worker->job_decoder, buf_content(&job->message), &job->request);
         if (r != 0)
             return -ENOMEM; /* it was decoded before */
-        job->decoded_as = worker->decoder.n_decoded;
+        job->decoded_as = worker->job_decoder.n_decoded;
+        if (!worker_has_time(worker))
+            return DISPATCH_AGAIN;
     }
     struct snapshot *current = dispatch->snapshot;
     dispatch->snapshot = job->snapshot;
@@ -153,13 +160,17 @@ void job_run_next(struct worker *worker)
 {
     struct job *job = worker->jobs;
     struct conn *conn = job->conn;
-    make_unready(job);
-    if (!conn_may_work(conn, job))
-        return; /* parked: conn_pump makes it ready again */
+    if (!conn_may_work(conn, job)) {
+        make_unready(job); /* parked: conn_pump makes it ready again */
+        return;
+    }
     int r;
     do
-        r = run_slice(job); /* another job's request would have to be decoded first */
+        r = run_slice(job);
     while (r == DISPATCH_AGAIN && worker_has_time(worker) && conn_may_work(conn, job));
+    if (r == DISPATCH_AGAIN && ++job->n_rounds % ROUNDS != 0)
+        return;
+    make_unready(job);
     if (r == DISPATCH_AGAIN) {
         job_make_ready(job);
     } else if (r == 0) {

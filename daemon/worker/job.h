@@ -26,9 +26,10 @@ struct job {
     struct reply_mode mode;
     struct progress progress; /* owned */
     struct buf message;       /* owned: the request */
-    struct request request;   /* its decoded form, as long as the decoder is at number decoded_as */
+    struct request request;   /* decoded, as long as worker->job_decoder is at number decoded_as */
     uint64_t decoded_as;
-    struct buf out; /* owned: its reply so far */
+    unsigned n_rounds; /* at the head of the worker's queue */
+    struct buf out;    /* owned: its reply so far */
 };
 
 /* Takes over progress and the reply so far, which is conn->out behind the first out_len bytes.
@@ -44,5 +45,6 @@ void job_free_unlinked(struct job *job);
 /* To the end of the worker's queue, if it is not in it. */
 void job_make_ready(struct job *job);
 
-/* Gives the job at the head of the worker's queue a slice, and more while the worker has time. */
+/* Gives the job at the head of the worker's queue a slice, and more while the worker has time. It
+ * stays there for some rounds. */
 void job_run_next(struct worker *worker);

@@ -12,8 +12,8 @@
 /* How exact the time limits of connections are, and how many are looked at at once. */
 #define SWEEP_MS    250
 #define SWEEP_CONNS 256
-/* How long turns of connections that have sent a lot, and then slices of a request that takes long,
- * may hold the loop; the last turn or slice may end later. */
+/* How long turns of connections that have sent a lot, or slices of a request that takes long, may
+ * hold the loop; the last turn or slice may end later. */
 #define BUSY_NS 50000
 /* Which part of max_buffer_bytes is kept for error replies: BUSY must find room where nothing else
  * does. */
@@ -27,23 +27,30 @@
 /* ...until so much of max_buffer_bytes is in use. */
 #define EVICTED_ENOUGH(bytes) ((bytes) / 4 * 3)
 
-/* Connections that have sent a lot have their turns here, as many as the time allows, and one of
- * the requests that take long has its slices; then the loop looks at the sockets, for those that
- * ask for little. */
-static void on_turns(uv_idle_t *idle)
+/* As many as the time allows. */
+static void run_turns(struct worker *worker)
 {
-    struct worker *worker = idle->data;
-    bool has_time = true;
-    worker->busy_since_ns = uv_hrtime();
-    for (; worker->runnable && has_time; has_time = worker_has_time(worker)) {
+    while (worker->runnable) {
         struct conn *conn = worker->runnable;
         worker_take_turn(worker, conn);
         conn_pump(conn);
+        if (!worker_has_time(worker))
+            break;
     }
-    if (!has_time)
-        worker->busy_since_ns = uv_hrtime();
-    if (worker->jobs)
+}
+
+/* Connections that have sent a lot have their turns here, or, in alternation with them, one of the
+ * requests that take long has its slices; then the loop looks at the sockets, for those that ask
+ * for little. */
+static void on_turns(uv_idle_t *idle)
+{
+    struct worker *worker = idle->data;
+    worker->busy_since_ns = uv_hrtime();
+    worker->had_job = worker->jobs && !(worker->had_job && worker->runnable);
+    if (worker->had_job)
         job_run_next(worker);
+    else
+        run_turns(worker);
     if (!worker->runnable && !worker->jobs &&
         (worker->busy_until_ns == 0 || uv_hrtime() >= worker->busy_until_ns))
         uv_idle_stop(idle);
@@ -107,7 +114,11 @@ int worker_init(struct worker *worker, uv_loop_t *loop, const struct config *con
                                  worker_max_elements(config));
     if (r != 0)
         return r;
-    if ((r = dispatch_init(&worker->dispatch, config, snapshot)) != 0) {
+    r = request_decoder_init(&worker->job_decoder, config->limits_max_request_bytes,
+                             worker_max_elements(config));
+    if (r == 0 && (r = dispatch_init(&worker->dispatch, config, snapshot)) != 0)
+        request_decoder_deinit(&worker->job_decoder);
+    if (r != 0) {
         request_decoder_deinit(&worker->decoder);
         return r;
     }
@@ -216,6 +227,7 @@ void worker_close(struct worker *worker)
 void worker_deinit(struct worker *worker)
 {
     request_decoder_deinit(&worker->decoder);
+    request_decoder_deinit(&worker->job_decoder);
     dispatch_deinit(&worker->dispatch);
     snapshot_unref(worker->snapshot);
     buf_pool_deinit(&worker->buffers);

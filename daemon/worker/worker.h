@@ -29,7 +29,8 @@ struct worker {
     struct snapshot *snapshot;   /* one reference */
     struct worker_stats stats;
     struct buf_pool buffers;
-    struct request_decoder decoder;
+    struct request_decoder decoder;     /* of what has just come */
+    struct request_decoder job_decoder; /* of the job that had the last slice */
     struct dispatch dispatch;
     struct conn *conns;    /* all open connections, *owned* */
     struct conn *runnable; /* those that have sent more than a turn answers: a queue */
@@ -37,6 +38,7 @@ struct worker {
     struct job *jobs; /* that wait for their next slice: a queue */
     struct job *last_job;
     uv_idle_t turns; /* active while there are runnable ones or jobs, or until busy_until_ns */
+    bool had_job;    /* not turns of connections, when the loop was last busy */
     uint64_t busy_since_ns; /* uv_hrtime: when those began that worker_has_time is about */
     uint64_t busy_until_ns; /* uv_hrtime: until then the loop does not sleep */
     struct sweep sweep;     /* over all connections, some at a time */
