@@ -63,6 +63,11 @@ size_t reply_len(const struct reply *reply)
     return buf_len(reply->out) - reply->mark;
 }
 
+struct slice reply_part(const struct reply *reply, size_t at, size_t len)
+{
+    return slice_of(reply->out->p + reply->out->head + reply->mark + at, len);
+}
+
 void reply_cut(struct reply *reply, size_t len)
 {
     reply->out->tail = reply->out->head + reply->mark + len;

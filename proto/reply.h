@@ -65,6 +65,9 @@ void reply_close_array(struct reply *reply, size_t at, size_t n_elements);
 size_t reply_len(const struct reply *reply);
 void reply_cut(struct reply *reply, size_t len);
 
+/* So many bytes of it. Valid until it grows. */
+struct slice reply_part(const struct reply *reply, size_t at, size_t len);
+
 /* Goes on with a reply that was begun in another output, and is now all that is in out. */
 void reply_resume(struct reply *reply, struct buf *out, uint32_t msgid, struct reply_mode mode,
                   size_t max_bytes);

@@ -17,20 +17,21 @@ struct session {
 
 /* What a request keeps from one slice to the next. Each method has its own use for the fields. */
 struct progress {
-    bool is_begun;         /* it has had a slice */
-    bool is_open;          /* in the middle of a page, or of a list's element */
-    bool has_mark;         /* mark is where the tree's cursor goes on */
-    uint8_t phase;         /* of the method */
-    uint32_t index;        /* of the element or child in work */
-    uint32_t n_failed;     /* elements */
-    uint64_t n;            /* entries of the page, or counted */
-    uint64_t visited;      /* nodes, for the budget */
-    uint64_t more_work;    /* than a slice has, for a walk that did not come further in one */
-    uint64_t child_budget; /* nodes that the child in work may still visit */
-    size_t min_len;        /* of the prefixes that are still to come */
-    size_t array_at;       /* in the reply: of reply_open_array */
-    size_t element_at;     /* in the reply: where the element in work begins */
-    struct buf mark;       /* owned */
+    bool is_begun;          /* it has had a slice */
+    bool is_open;           /* in the middle of a page, or of a list's element */
+    bool has_mark;          /* mark is where the tree's cursor goes on */
+    uint8_t phase;          /* of the method */
+    uint32_t index;         /* of the element or child in work */
+    uint32_t n_failed;      /* elements */
+    uint64_t n;             /* entries of the page, or counted */
+    uint64_t visited;       /* nodes, for the budget */
+    uint64_t more_work;     /* than a slice has, for a walk that did not come further in one */
+    uint64_t child_budget;  /* nodes that the child in work may still visit */
+    size_t min_len;         /* of the prefixes that are still to come */
+    size_t array_at;        /* in the reply: of reply_open_array */
+    size_t key_at, key_len; /* in the reply: of the page's last key */
+    size_t element_at;      /* in the reply: where the element in work begins */
+    struct buf mark;        /* owned */
 };
 
 struct dispatch {

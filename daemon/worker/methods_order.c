@@ -212,10 +212,26 @@ static int end_page_here(struct call *call, const struct page *page)
     return end_page(call, page, &mark);
 }
 
+/* The page ends behind its last entry, whose key is in the reply: the cursor stands nowhere. */
+static int end_page_behind_last(struct call *call, const struct page *page)
+{
+    struct dispatch *dispatch = call->dispatch;
+    struct slice mark = reply_part(call->reply, call->progress->key_at, call->progress->key_len);
+    memcpy(dispatch->key, mark.p, mark.len);
+    dispatch->key[mark.len] = 0;
+    mark = slice_of(dispatch->key, mark.len + (page->options.reverse ? 0 : 1));
+    return end_page(call, page, &mark);
+}
+
 /* What must find room behind the entries: the page's cursor, its generation. */
 static size_t tail_bytes(size_t key_len)
 {
     return key_len + 96;
+}
+
+static size_t bin_head_bytes(size_t len)
+{
+    return len <= UINT8_MAX ? 2 : len <= UINT16_MAX ? 3 : 5;
 }
 
 /* Writes the entry that the cursor stands at. 0; ACT_MISS: the page is full without it; or an
@@ -236,8 +252,10 @@ static int reply_page_entry(struct call *call, const struct options *options)
         reply_bytes(reply, slice_of(key, key_len));
     else
         r = reply_entry(call, slice_of(key, key_len), value);
-    if (r != 0)
+    if (r != 0) {
+        reply_cut(reply, len);
         return r;
+    }
     bool is_over = reply->failure == REPLY_TOO_LARGE ||
                    reply_len(reply) - entries_at > options->max_bytes ||
                    reply_len(reply) + tail_bytes(key_len) > reply->max_bytes;
@@ -245,6 +263,8 @@ static int reply_page_entry(struct call *call, const struct options *options)
         reply_cut(reply, len);
         return ACT_MISS;
     }
+    progress->key_at = len + (options->keys_only ? 0 : 1) + bin_head_bytes(key_len);
+    progress->key_len = key_len;
     progress->n++;
     return 0;
 }
@@ -291,13 +311,11 @@ static int answer_page(struct call *call, const struct page *page)
             return page_limit(call, page);
         if (r == ACT_MISS)
             return end_page(call, page, NULL);
-        if (r != 0)
-            return move_failed(call, r);
-        r = reply_page_entry(call, options);
+        r = r == 0 ? reply_page_entry(call, options) : move_failed(call, r);
         if (r == ACT_MISS)
             return end_page_here(call, page);
-        if (r != 0)
-            return r;
+        if (r != 0) /* what can be read comes first; the next page tells what is wrong */
+            return progress->n > 0 ? end_page_behind_last(call, page) : r;
         call->stats->hits++;
         if (is_slice_over(call))
             return pause_page(call, page);

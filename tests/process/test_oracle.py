@@ -304,9 +304,10 @@ def test_a_tree_whose_root_is_damaged_is_corrupt_for_every_method(actd, name):
 def test_what_lies_beside_the_damage_is_answered(actd):
     """Of the children 00, a and b only the first is there."""
     with actd(paths.CRAFTED / "kids_overrun.act").client() as client:
-        ask(client, corrupt(*ALL_METHODS, ["scan", b"a"], ["count", b"b"], ["next", b"\0"],
+        ask(client, corrupt(["scan", b"", {"reverse": True}], ["count", b""], ["explore", b""],
+                            ["scan", b"a"], ["count", b"b"], ["next", b"\0"],
                             ["mscan", [b"\0", b"a"]], ["longest_prefix", b"ab"],
-                            ["prefixes", b"b"], ["range", b"\0", b"b"]))
+                            ["prefixes", b"b"]))
         first = [b"\0", 1]
         assert client.call("scan", b"\0")["entries"] == [first]
         assert client.call("count", b"\0") == {"count": 1, "exact": True}
@@ -321,6 +322,24 @@ def test_what_lies_beside_the_damage_is_answered(actd):
             assert [(index, number_of(error)) for index, error in errors] == [
                 (1, rpc.CORRUPT), (3, rpc.CORRUPT)
             ]
+
+
+def page_before(client, number, method, *params):
+    """The entries of a page behind which a walk fails with that error; the next page tells it."""
+    page = client.call(method, *params)
+    ask(client, [Call(method, *params, {"cursor": page["cursor"]}, fails=number)])
+    return page["entries"]
+
+
+def test_what_comes_before_the_damage_can_be_read(actd):
+    with actd(paths.CRAFTED / "kids_overrun.act").client() as client:
+        for call in (["scan", b""], ["range", None, None], ["range", b"\0", b"b"]):
+            assert page_before(client, rpc.CORRUPT, *call) == [[b"\0", 1]]
+        keys = client.call("scan", b"", {"limit": 1, "keys_only": True})
+        assert keys["entries"] == [b"\0"] and keys["cursor"] is not None
+        [page] = client.call("mscan", [b""])
+        assert page["entries"] == [[b"\0", 1]]
+        ask(client, corrupt(["mscan", [b""], {"cursors": [page["cursor"]]}]))
 
 
 # Cursors and parameters that make no sense.
@@ -539,7 +558,12 @@ def test_a_longer_key_on_the_way_is_too_large(actd, tmp_path):
     tree = tree_maker.build(tmp_path / "t.act", [(b"a", 1), (b"b" * 1025, 2), (b"c", 3)])
     with actd(tree, {"limits.max_key_bytes": "1K"}).client() as client:
         ask(client, [Call(*call, fails=rpc.TOO_LARGE) for call in (
-            *ALL_METHODS, ["next", b"a"], ["prev", b"c"], ["scan", b"b"])])
+            ["count", b""], ["explore", b""], ["next", b"a"], ["prev", b"c"], ["scan", b"b"])])
+        assert page_before(client, rpc.TOO_LARGE, "scan", b"") == [[b"a", 1]]
+        reverse = client.call("scan", b"", {"reverse": True})
+        assert reverse["entries"] == [[b"c", 3]]
+        ask(client, [Call("scan", b"", {"reverse": True, "cursor": reverse["cursor"]},
+                          fails=rpc.TOO_LARGE)])
         for is_reverse in (False, True):
             assert client.call("scan", b"a", {"reverse": is_reverse})["entries"] == [[b"a", 1]]
             assert client.call("scan", b"c", {"reverse": is_reverse})["entries"] == [[b"c", 3]]
