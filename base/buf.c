@@ -36,10 +36,13 @@ static void pool_give(struct buf_pool *pool, void *block, size_t size)
 static bool has_room(struct buf_pool *pool, size_t more, size_t size)
 {
     size_t most = pool->max_bytes;
-    if (!pool->is_urgent)
-        most -= pool->reserve_bytes + (size > BUF_BLOCK_BYTES ? pool->block_bytes : 0);
-    bool has_room = more <= most && pool->used_bytes <= most - more;
-    pool->n_refused += !has_room;
+    size_t shared = most - pool->reserve_bytes - (size > BUF_BLOCK_BYTES ? pool->block_bytes : 0);
+    bool may_borrow = pool->is_urgent || (pool->is_brief && size <= BUF_BLOCK_BYTES);
+    if (more <= shared && pool->used_bytes <= shared - more)
+        return true;
+    bool has_room = may_borrow && more <= most && pool->used_bytes <= most - more;
+    pool->n_refused++;
+    pool->n_lent += has_room;
     return has_room;
 }
 

@@ -22,8 +22,10 @@ struct buf_pool {
     size_t reserve_bytes; /* of the cap, only for what is urgent; the owner sets it */
     size_t block_bytes;   /* of the cap, not for bufs above the standard size; likewise */
     bool is_urgent;       /* the reserve may be used now */
+    bool is_brief;        /* for blocks of the standard size, since they soon come back */
+    uint64_t n_lent;      /* how often it was */
     size_t used_bytes;    /* owned by bufs now (not the kept blocks) */
-    uint64_t n_refused;   /* how often there was no room */
+    uint64_t n_refused;   /* how often there was no room, or only the reserve */
     void *kept;           /* list of standard blocks, *owned* */
     unsigned n_kept;
 };

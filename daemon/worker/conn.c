@@ -68,10 +68,25 @@ bool conn_may_work(const struct conn *conn, const struct job *job)
     return unsent_bytes(conn) < high_water && (is_oldest || unfinished_bytes(conn) < high_water);
 }
 
+/* Does it owe nothing of what it was asked before? Then the buffers for the next request and its
+ * reply are mostly given back at once. */
+static bool is_even(const struct conn *conn)
+{
+    return buf_len(&conn->sending) == 0 && conn->finished_bytes == 0 && conn->n_jobs == 0;
+}
+
+/* Nearly all buffers are taken. */
+static bool is_short(const struct buf_pool *pool)
+{
+    return pool->used_bytes + pool->reserve_bytes + BUF_BLOCK_BYTES > pool->max_bytes;
+}
+
 /* May another request be answered? */
 static bool has_room(const struct conn *conn)
 {
     const struct config *config = conn->worker->config;
+    if (is_short(&conn->worker->buffers) && buf_len(&conn->sending) + conn->finished_bytes > 0)
+        return false;
     return unsent_bytes(conn) + unfinished_bytes(conn) < config->limits_high_water_bytes &&
            conn->n_jobs < config->limits_max_sliced_requests;
 }
@@ -143,7 +158,9 @@ static int run_request(struct conn *conn, struct slice message, const struct req
     struct job *job;
     size_t out_len = buf_len(&conn->out);
     progress_init(&progress, &conn->worker->buffers);
+    conn->worker->buffers.is_brief = is_even(conn);
     int r = dispatch_run(dispatch, request, &conn->session, &conn->out, &progress, ret_cost);
+    conn->worker->buffers.is_brief = false;
     if (r == DISPATCH_AGAIN) {
         r = job_new(conn, message, &progress, out_len, &job);
         if (r == 0) {
@@ -368,14 +385,33 @@ static void settle_turn(struct conn *conn, enum step step)
     update_reading(conn);
 }
 
+/* Who does not give back at once what was lent to it must not use up the reserve: it is for the
+ * next ones. */
+static void settle_loan(struct conn *conn)
+{
+    const struct buf_pool *pool = &conn->worker->buffers;
+    size_t held =
+        conn->out.size + conn->sending.size + (conn->in.size > BUF_SMALL_BYTES ? conn->in.size : 0);
+    conn->has_borrowed = conn->has_borrowed && held > 0;
+    if (!conn->has_borrowed || conn->state == CONN_CLOSING ||
+        pool->used_bytes + pool->reserve_bytes / 2 <= pool->max_bytes)
+        return;
+    conn->worker->stats.connections_evicted++;
+    conn->worker->sweep.n_evicted++;
+    conn_close(conn);
+}
+
 void conn_pump(struct conn *conn)
 {
     enum step step = STEP_WAIT;
+    uint64_t n_lent = conn->worker->buffers.n_lent;
     if (conn->state == CONN_OPEN && buf_len(&conn->in) > 0)
         step = pump_checked(conn);
+    conn->has_borrowed |= conn->worker->buffers.n_lent != n_lent;
     conn_flush(conn);
     if (conn->state != CONN_CLOSING)
         settle_turn(conn, step);
+    settle_loan(conn);
     conn->worker->stats.buffer_bytes = conn->worker->buffers.used_bytes;
 }
 
@@ -416,28 +452,37 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
         return;
     }
     *ret = (uv_buf_t){0}; /* on_read then gets UV_ENOBUFS */
-    if (buf_reserve(&conn->in, READ_MIN_BYTES) != 0)
+    struct buf_pool *pool = &conn->worker->buffers;
+    uint64_t n_lent = pool->n_lent;
+    pool->is_brief = conn->in.size <= BUF_SMALL_BYTES && is_even(conn);
+    int r = buf_reserve(&conn->in, READ_MIN_BYTES);
+    pool->is_brief = false;
+    bool is_lent = pool->n_lent != n_lent;
+    conn->has_borrowed |= is_lent;
+    if (r != 0)
         return;
-    size_t len = buf_free_bytes(&conn->in);
-    *ret = uv_buf_init((char *)conn->in.p + conn->in.tail,
-                       (unsigned)(len < READ_MAX_BYTES ? len : READ_MAX_BYTES));
+    size_t len = buf_free_bytes(&conn->in), most = READ_MAX_BYTES;
+    if (is_lent && buf_len(&conn->in) < BUF_SMALL_BYTES)
+        most = BUF_SMALL_BYTES - buf_len(&conn->in); /* it may move to a small block then */
+    *ret = uv_buf_init((char *)conn->in.p + conn->in.tail, (unsigned)(len < most ? len : most));
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct conn *conn = stream->data;
-    (void)buf;
     if (n > 0) {
         conn->worker->stats.read_bytes += (uint64_t)n;
         if (conn->state != CONN_OPEN)
             return; /* not committed: dropped */
         conn->last_ms = now_ms(conn);
         buf_commit(&conn->in, (size_t)n);
-        if ((size_t)n < READ_MIN_BYTES) {
+        if ((size_t)n < READ_MIN_BYTES && (size_t)n < buf->len) {
             conn_pump(conn);
         } else {
+            buf_trim(&conn->in);
             worker_give_turn(conn->worker, conn);
             update_reading(conn);
+            settle_loan(conn);
         }
         worker_stay_awake(conn->worker);
     } else if (n == UV_ENOBUFS && conn->state == CONN_OPEN) {

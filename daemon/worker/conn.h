@@ -30,10 +30,11 @@ struct conn {
 
     enum conn_state state;
     bool is_reading;
-    bool is_writing;  /* one write is in flight: its bytes are in `sending` */
-    bool is_runnable; /* is in worker->runnable */
-    bool is_starved;  /* reading waits for the buffer pool */
-    bool has_ended;   /* the client has sent its last byte */
+    bool is_writing;   /* one write is in flight: its bytes are in `sending` */
+    bool is_runnable;  /* is in worker->runnable */
+    bool is_starved;   /* reading waits for the buffer pool */
+    bool has_ended;    /* the client has sent its last byte */
+    bool has_borrowed; /* holds buffers that are of the pool's reserve */
 
     struct frame frame;
     struct session session;
