@@ -1,7 +1,7 @@
 /*
  * fuzz_proto: any stream of bytes, through frame_next and request_decode. Input: a byte that
- * chooses max_bytes, a byte that chooses how the stream is cut, the stream. However it is cut, the
- * same messages and the same end must come out.
+ * chooses max_bytes, a byte that chooses how the stream is cut, a byte that chooses max_elements,
+ * the stream. However it is cut, the same messages and the same end must come out.
  */
 #include "bytes.h"
 #include "proto/frame.h"
@@ -62,6 +62,31 @@ static void walk_object(const msgpack_object *object, struct slice message, unsi
     }
 }
 
+/* Values in it, itself included. */
+static uint64_t count_values(const msgpack_object *object)
+{
+    uint64_t n = 1;
+    if (object->type == MSGPACK_OBJECT_ARRAY)
+        for (uint32_t i = 0; i < object->via.array.size; i++)
+            n += count_values(&object->via.array.ptr[i]);
+    if (object->type == MSGPACK_OBJECT_MAP)
+        for (uint32_t i = 0; i < object->via.map.size; i++)
+            n += count_values(&object->via.map.ptr[i].key) +
+                 count_values(&object->via.map.ptr[i].val);
+    return n;
+}
+
+/* A message is told as one of too many values if it has more, without itself, and not otherwise. */
+static void check_count(struct slice message, uint64_t max_elements, int r)
+{
+    msgpack_unpacked unpacked;
+    msgpack_unpacked_init(&unpacked);
+    CHECK(msgpack_unpack_next(&unpacked, (const char *)message.p, message.len, NULL) ==
+          MSGPACK_UNPACK_SUCCESS);
+    CHECK((r == FRAME_TOO_MANY) == (count_values(&unpacked.data) - 1 > max_elements));
+    msgpack_unpacked_destroy(&unpacked);
+}
+
 static void decode(struct request_decoder *decoder, struct slice input, const struct frame *frame)
 {
     struct bytes copy = bytes_copy(input.p, input.len);
@@ -102,7 +127,7 @@ static bool take_messages(struct frame *frame, struct slice stream, size_t *begi
         struct slice message;
         struct bytes input = bytes_copy(stream.p + *begin, stream.len - *begin);
         int r = frame_next(frame, slice_of(input.p, input.len), &message);
-        bool is_message = r == 0 || r == FRAME_TOO_DEEP;
+        bool is_message = r == 0 || r == FRAME_TOO_DEEP || r == FRAME_TOO_MANY;
         if (is_message) {
             CHECK(message.p == input.p && message.len >= 3 && message.len <= frame->max_bytes);
             note(events, frame, r, *begin, message.len);
@@ -120,13 +145,14 @@ static bool take_messages(struct frame *frame, struct slice stream, size_t *begi
 }
 
 /* cut 0: whole; 1: byte by byte; else pieces of up to cut bytes, in a fixed disorder. */
-static void feed(struct slice stream, size_t max_bytes, unsigned cut, struct events *events)
+static void feed(struct slice stream, size_t max_bytes, uint64_t max_elements, unsigned cut,
+                 struct events *events)
 {
     struct frame frame;
     size_t fed = 0, begin = 0;
     uint32_t random = cut;
     events->n = 0;
-    frame_init(&frame, max_bytes, UINT64_MAX);
+    frame_init(&frame, max_bytes, max_elements);
     do {
         random = random * 1664525 + 1013904223;
         size_t piece = cut == 0 ? stream.len : 1 + (random >> 16) % cut;
@@ -146,15 +172,19 @@ static void compare(const struct events *a, const struct events *b)
     }
 }
 
-static void decode_all(struct slice stream, size_t max_bytes, const struct events *events)
+static void decode_all(struct slice stream, size_t max_bytes, uint64_t max_elements,
+                       const struct events *events)
 {
     struct request_decoder decoder;
-    CHECK(request_decoder_init(&decoder, max_bytes, max_bytes) == 0);
+    CHECK(request_decoder_init(&decoder, max_bytes, max_elements) == 0);
     for (size_t i = 0; i < events->n; i++) {
         const struct event *e = &events->list[i];
         struct frame frame = {.kind = e->kind, .has_msgid = e->has_msgid, .msgid = e->msgid};
+        struct slice message = slice_of(stream.p + e->begin, e->len);
         if (e->r == 0)
-            decode(&decoder, slice_of(stream.p + e->begin, e->len), &frame);
+            decode(&decoder, message, &frame);
+        if (e->r == 0 || e->r == FRAME_TOO_MANY)
+            check_count(message, max_elements, e->r);
     }
     request_decoder_deinit(&decoder);
 }
@@ -162,13 +192,14 @@ static void decode_all(struct slice stream, size_t max_bytes, const struct event
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct events whole, cut;
-    if (size < 2 || size > STREAM_MAX)
+    if (size < 3 || size > STREAM_MAX)
         return 0;
     size_t max_bytes = data[0] < 128 ? STREAM_MAX : (size_t)data[0] - 127;
-    struct slice stream = slice_of(data + 2, size - 2);
-    feed(stream, max_bytes, 0, &whole);
-    feed(stream, max_bytes, data[1] == 0 ? 1 : data[1], &cut);
+    uint64_t max_elements = data[2] == 0 ? UINT64_MAX : (uint64_t)data[2] - 1;
+    struct slice stream = slice_of(data + 3, size - 3);
+    feed(stream, max_bytes, max_elements, 0, &whole);
+    feed(stream, max_bytes, max_elements, data[1] == 0 ? 1 : data[1], &cut);
     compare(&whole, &cut);
-    decode_all(stream, max_bytes, &whole);
+    decode_all(stream, max_bytes, max_elements, &whole);
     return 0;
 }

@@ -499,6 +499,87 @@ static void a_full_buffer_is_never_told_to_wait(void **state)
     bytes_free(&input);
 }
 
+/* The message in pieces of every length; then another one behind it. */
+static void assert_counted(const struct bytes *message, uint64_t max_elements, int wanted)
+{
+    static const char next[] = "\x94\x00\x09\xa1m\x90";
+    struct bytes both = bytes_copy(message->p, message->len);
+    both.p = realloc(both.p, both.len + 6);
+    memcpy(both.p + both.len, next, 6);
+    both.len += 6;
+    for (size_t step = 1; step <= both.len; step++) {
+        struct frame frame;
+        struct slice found;
+        int r = FRAME_MORE;
+        frame_init(&frame, MAX_BYTES, max_elements);
+        for (size_t fed = step; r == FRAME_MORE; fed += step)
+            r = frame_next(&frame, slice_of(both.p, fed < both.len ? fed : both.len), &found);
+        assert_int_equal(r, wanted);
+        assert_ptr_equal(found.p, both.p);
+        assert_int_equal(found.len, message->len);
+        assert_true(frame.has_msgid);
+        assert_int_equal(frame.msgid, 1);
+        struct slice rest = slice_of(both.p + found.len, 6);
+        assert_int_equal(frame_next(&frame, rest, &found), max_elements < 4 ? FRAME_TOO_MANY : 0);
+        assert_int_equal(frame.msgid, 9);
+    }
+    bytes_free(&both);
+}
+
+/* Each value counts, on every level, keys of maps too; the message itself does not. */
+static void values_above_max_elements_are_too_many(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *hex;
+        uint64_t n;
+    } messages[] = {
+        {"94 00 01 a1 6d 90", 4},
+        {"94 00 01 a1 6d 91 c4 01 6b", 5},
+        {"94 00 01 a1 6d 92 93 01 02 03 80", 9},
+        {"94 00 01 a1 6d 91 82 a1 61 01 a1 62 92 c0 c0", 11},
+        {"94 00 01 a1 6d dd 00 00 00 03 c0 dc 00 02 c0 c0 de 00 01 c0 c0", 11},
+        {"92 00 01", 2},
+        {"95 00 01 c0 c0 90", 5},
+    };
+    for (size_t i = 0; i < N_ELEMENTS(messages); i++) {
+        struct bytes message = bytes_from_hex(messages[i].hex);
+        for (uint64_t max = 0; max < messages[i].n + 3; max++)
+            assert_counted(&message, max, max < messages[i].n ? FRAME_TOO_MANY : 0);
+        assert_counted(&message, UINT64_MAX, 0);
+        bytes_free(&message);
+    }
+}
+
+static void too_deep_is_told_before_too_many(void **state)
+{
+    (void)state;
+    for (uint64_t max = 0; max < 20; max++) {
+        struct bytes deep = nested(FRAME_MAX_DEPTH + 1, false, false);
+        struct bytes flat = nested(FRAME_MAX_DEPTH, false, false); /* of 3 values and 8 */
+        assert_counted(&deep, max, FRAME_TOO_DEEP);
+        assert_counted(&flat, max, max < 11 ? FRAME_TOO_MANY : 0);
+        bytes_free(&deep);
+        bytes_free(&flat);
+    }
+}
+
+/* What is longer than max_bytes may have been counted already. */
+static void too_large_and_broken_are_told_as_such(void **state)
+{
+    (void)state;
+    struct frame frame;
+    struct slice message;
+    struct bytes large = bytes_from_hex("94 00 07 a1 6d 93 c0 c0 c6 00 01 00 00");
+    struct bytes broken = bytes_from_hex("94 00 07 a1 6d 93 c0 c0 c1");
+    frame_init(&frame, 1000, 2);
+    assert_int_equal(frame_next(&frame, slice_of(large.p, large.len), &message), FRAME_TOO_LARGE);
+    frame_init(&frame, 1000, 2);
+    assert_int_equal(frame_next(&frame, slice_of(broken.p, broken.len), &message), FRAME_BROKEN);
+    bytes_free(&large);
+    bytes_free(&broken);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -517,6 +598,9 @@ int main(void)
         cmocka_unit_test(five_bytes_cannot_claim_four_billion),
         cmocka_unit_test(a_message_of_max_bytes_is_the_largest),
         cmocka_unit_test(a_full_buffer_is_never_told_to_wait),
+        cmocka_unit_test(values_above_max_elements_are_too_many),
+        cmocka_unit_test(too_deep_is_told_before_too_many),
+        cmocka_unit_test(too_large_and_broken_are_told_as_such),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

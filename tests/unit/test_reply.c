@@ -389,6 +389,231 @@ static void error_texts_are_cut_and_made_printable(void **state)
     free(text);
 }
 
+/* Elements of an array whose number is told at its end: so many of so many bytes each (1: nil), in
+ * an array of two, the other one a number behind it. */
+static void open_array(struct reply *reply, size_t n, size_t element_bytes)
+{
+    static uint8_t element[70000];
+    reply_array(reply, 2);
+    size_t at = reply_open_array(reply);
+    for (size_t i = 0; i < n; i++) {
+        if (element_bytes == 1)
+            reply_nil(reply);
+        else
+            reply_bytes(reply, slice_of(element, element_bytes - (element_bytes < 258     ? 2
+                                                                  : element_bytes < 65539 ? 3
+                                                                                          : 5)));
+    }
+    reply_close_array(reply, at, n);
+    reply_number(reply, 7);
+}
+
+static void open_arrays_take_the_head_that_fits(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t n, element_bytes;
+        const char *head;
+    } arrays[] = {
+        {0, 1, "90"},
+        {1, 1, "91"},
+        {15, 1, "9f"},
+        {16, 1, "dc 00 10"},
+        {65535, 1, "dc ff ff"},
+        {65536, 1, "dd 00 01 00 00"},
+        /* Content of up to 64 KiB is moved; longer one stays, and so does the long head. */
+        {1, 65536, "91"},
+        {1, 65537, "dd 00 00 00 01"},
+        {2, 32768, "92"},
+        {16, 4096, "dc 00 10"},
+        {16, 4097, "dd 00 00 00 10"},
+        {2, 65545, "dd 00 00 00 02"},
+    };
+    for (size_t i = 0; i < N_ELEMENTS(arrays); i++) {
+        struct output output;
+        struct reply reply;
+        struct bytes head = bytes_from_hex(arrays[i].head);
+        size_t content = arrays[i].n * arrays[i].element_bytes;
+        output_init(&output, 1 << 24);
+        reply_begin(&reply, &output.buf, 5, plain, 1 << 24);
+        open_array(&reply, arrays[i].n, arrays[i].element_bytes);
+        assert_int_equal(reply_end(&reply), 0);
+        struct slice all = buf_content(&output.buf);
+        assert_int_equal(all.len, 5 + head.len + content + 1);
+        assert_memory_equal(all.p, "\x94\x01\x05\xc0\x92", 5);
+        assert_memory_equal(all.p + 5, head.p, head.len);
+        assert_int_equal(all.p[all.len - 1], 7);
+        for (size_t k = 0; k < arrays[i].n; k++) {
+            uint8_t first = all.p[5 + head.len + k * arrays[i].element_bytes];
+            assert_true(arrays[i].element_bytes == 1 ? first == 0xc0
+                                                     : first >= 0xc4 && first <= 0xc6);
+        }
+        output_deinit(&output);
+        bytes_free(&head);
+    }
+}
+
+static void open_arrays_may_stand_in_one_another(void **state)
+{
+    (void)state;
+    struct output output;
+    struct reply reply;
+    output_init(&output, 1 << 20);
+    assert_int_equal(buf_append(&output.buf, "before", 6), 0);
+    buf_consume(&output.buf, 4);
+    reply_begin(&reply, &output.buf, 5, plain, 1000);
+    size_t outer = reply_open_array(&reply);
+    for (unsigned i = 0; i < 3; i++) {
+        size_t inner = reply_open_array(&reply);
+        for (unsigned k = 0; k < i; k++)
+            reply_number(&reply, k);
+        reply_close_array(&reply, inner, i);
+    }
+    reply_close_array(&reply, outer, 3);
+    assert_int_equal(reply_end(&reply), 0);
+    assert_output(&output, "72 65 94 01 05 c0 93 90 91 00 92 00 01");
+    output_deinit(&output);
+}
+
+/* Wherever the reply runs full: no trace of it, and closing what is open does no harm. */
+static void an_open_array_that_is_too_large_is_taken_back_whole(void **state)
+{
+    (void)state;
+    struct output output;
+    struct reply reply;
+    for (size_t max = 4; max < 60; max++) {
+        output_init(&output, 1 << 20);
+        assert_int_equal(buf_append(&output.buf, "b", 1), 0);
+        reply_begin(&reply, &output.buf, 5, plain, max);
+        open_array(&reply, 40, 1);
+        /* While it is written its head is the longest one: 4 + 1 + 5 + 40. */
+        assert_int_equal(reply_end(&reply), max < 50 ? REPLY_TOO_LARGE : 0);
+        assert_int_equal(buf_len(&output.buf), max < 50 ? 1 : 1 + 4 + 1 + 3 + 40 + 1);
+        output_deinit(&output);
+    }
+    static const uint8_t large[2 * BUF_BLOCK_BYTES];
+    output_init(&output, BUF_BLOCK_BYTES);
+    assert_int_equal(buf_append(&output.buf, "b", 1), 0);
+    reply_begin(&reply, &output.buf, 5, plain, 1 << 20);
+    size_t at = reply_open_array(&reply);
+    reply_bytes(&reply, slice_of(large, sizeof large));
+    reply_close_array(&reply, at, 1);
+    assert_int_equal(reply_error(&reply, PROTO_BUSY, "y"), 0);
+    assert_output(&output, "62 94 01 05 92 08 a7 42 55 53 59 3a 20 79 c0");
+    output_deinit(&output);
+}
+
+static void a_reply_can_be_cut_and_goes_on(void **state)
+{
+    (void)state;
+    struct output output;
+    struct reply reply;
+    output_init(&output, 1 << 20);
+    assert_int_equal(buf_append(&output.buf, "b", 1), 0);
+    reply_begin(&reply, &output.buf, 5, plain, 16);
+    assert_int_equal(reply_len(&reply), 4);
+    reply_array(&reply, 2);
+    reply_number(&reply, 1);
+    size_t len = reply_len(&reply);
+    assert_int_equal(len, 6);
+    assert_true(slice_equal(reply_part(&reply, 4, 2), slice_of("\x92\x01", 2)));
+    reply_text(&reply, "something");
+    reply_cut(&reply, len);
+    assert_int_equal(reply_len(&reply), len);
+    reply_text(&reply, "much too long for that");
+    assert_int_equal(reply.failure, REPLY_TOO_LARGE);
+    reply_nil(&reply);
+    reply_cut(&reply, len); /* the failure is cut off, too */
+    reply_number(&reply, 2);
+    assert_int_equal(reply_end(&reply), 0);
+    assert_output(&output, "62 94 01 05 c0 92 01 02");
+    output_deinit(&output);
+}
+
+static void bytes_of_two_parts_are_one(void **state)
+{
+    (void)state;
+    static const size_t lens[] = {0, 1, 9, 246, 247, 65526, 65527, 100000};
+    uint8_t *text = malloc(200000);
+    for (size_t i = 0; i < 200000; i++)
+        text[i] = (uint8_t)(i * 11);
+    for (size_t i = 0; i < N_ELEMENTS(lens); i++)
+        for (unsigned form = 0; form < 3; form++) {
+            struct output whole, parts;
+            struct reply reply;
+            size_t first = form == 0 ? 0 : form == 1 ? 9 : lens[i];
+            size_t second = form == 1 ? lens[i] : form == 0 ? lens[i] + 9 : 9;
+            output_init(&whole, 1 << 20);
+            output_init(&parts, 1 << 20);
+            reply_begin(&reply, &whole.buf, 5, plain, 1 << 20);
+            reply_bytes(&reply, slice_of(text, lens[i] + 9));
+            assert_int_equal(reply_end(&reply), 0);
+            reply_begin(&reply, &parts.buf, 5, plain, 1 << 20);
+            reply_bytes_of(&reply, slice_of(first ? text : NULL, first),
+                           slice_of(second ? text + first : NULL, second));
+            assert_int_equal(reply_end(&reply), 0);
+            assert_true(slice_equal(buf_content(&parts.buf), buf_content(&whole.buf)));
+            output_deinit(&whole);
+            output_deinit(&parts);
+        }
+    free(text);
+}
+
+/* Written in pieces, each into a buffer of its own that the next one begins with. */
+static void a_reply_goes_on_in_another_output(void **state)
+{
+    (void)state;
+    struct output whole, before, after;
+    struct reply reply;
+    output_init(&whole, 1 << 20);
+    reply_begin(&reply, &whole.buf, 300, strings, 1000);
+    open_array(&reply, 20, 1);
+    assert_int_equal(reply_end(&reply), 0);
+    output_init(&before, 1 << 20);
+    output_init(&after, 1 << 20);
+    assert_int_equal(buf_append(&before.buf, "others", 6), 0);
+    reply_begin(&reply, &before.buf, 300, strings, 1000);
+    reply_array(&reply, 2);
+    size_t at = reply_open_array(&reply), len = reply_len(&reply);
+    for (unsigned i = 0; i < 5; i++)
+        reply_nil(&reply);
+    struct slice content = buf_content(&before.buf);
+    assert_int_equal(buf_append(&after.buf, content.p + 6, content.len - 6), 0);
+    reply_resume(&reply, &after.buf, 300, strings, 1000);
+    assert_int_equal(reply_len(&reply), len + 5);
+    for (unsigned i = 0; i < 15; i++)
+        reply_nil(&reply);
+    reply_close_array(&reply, at, 20);
+    reply_resume(&reply, &after.buf, 300, strings, 1000);
+    reply_number(&reply, 7);
+    assert_int_equal(reply_end(&reply), 0);
+    assert_true(slice_equal(buf_content(&after.buf), buf_content(&whole.buf)));
+    output_deinit(&whole);
+    output_deinit(&before);
+    output_deinit(&after);
+}
+
+static void a_reply_that_goes_on_is_taken_back_whole(void **state)
+{
+    (void)state;
+    struct output output;
+    struct reply reply;
+    output_init(&output, 1 << 20);
+    reply_begin(&reply, &output.buf, 5, plain, 14);
+    reply_array(&reply, 3);
+    reply_text(&reply, "first");
+    reply_resume(&reply, &output.buf, 5, plain, 14);
+    reply_text(&reply, "abc"); /* 4 + 1 + 6 + 4: one byte too long */
+    assert_int_equal(reply_end(&reply), REPLY_TOO_LARGE);
+    assert_int_equal(buf_len(&output.buf), 0);
+    reply_begin(&reply, &output.buf, 5, plain, 14);
+    reply_array(&reply, 3);
+    reply_resume(&reply, &output.buf, 5, strings, 14);
+    assert_int_equal(reply_error(&reply, PROTO_BUSY, "y"), 0);
+    assert_output(&output, "94 01 05 a7 42 55 53 59 3a 20 79 c0");
+    output_deinit(&output);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,6 +631,13 @@ int main(void)
         cmocka_unit_test(no_room_at_all_is_told_for_errors_too),
         cmocka_unit_test(a_reply_is_taken_back_where_the_buffer_has_moved),
         cmocka_unit_test(error_texts_are_cut_and_made_printable),
+        cmocka_unit_test(open_arrays_take_the_head_that_fits),
+        cmocka_unit_test(open_arrays_may_stand_in_one_another),
+        cmocka_unit_test(an_open_array_that_is_too_large_is_taken_back_whole),
+        cmocka_unit_test(a_reply_can_be_cut_and_goes_on),
+        cmocka_unit_test(bytes_of_two_parts_are_one),
+        cmocka_unit_test(a_reply_goes_on_in_another_output),
+        cmocka_unit_test(a_reply_that_goes_on_is_taken_back_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include "unit.h"
 
 #include <malloc.h>
+#include <stdlib.h>
 
 #define MAX_BYTES 4096
 
@@ -231,6 +232,75 @@ static void the_largest_messages_allocate_nothing(void **state)
     }
 }
 
+/* A message of exactly so many values: the head, whose values are counted, and a count of 32 bits
+ * that it ends in; then as many elements as there is room for. */
+static struct bytes fill_values(const char *head_hex, size_t head_values, const char *element_hex,
+                                size_t element_values, size_t max_values)
+{
+    struct bytes head = bytes_from_hex(head_hex), element = bytes_from_hex(element_hex);
+    size_t n = (max_values - head_values) / element_values;
+    struct bytes message = {.len = head.len + n * element.len};
+    message.p = malloc(message.len);
+    assert_non_null(message.p);
+    memcpy(message.p, head.p, head.len);
+    for (size_t i = 0; i < n; i++)
+        memcpy(message.p + head.len + i * element.len, element.p, element.len);
+    message.p[head.len - 3] = (uint8_t)(n >> 16);
+    message.p[head.len - 2] = (uint8_t)(n >> 8);
+    message.p[head.len - 1] = (uint8_t)n;
+    bytes_free(&head);
+    bytes_free(&element);
+    return message;
+}
+
+/* As the daemon has it: messages may be much longer than they may have values. */
+static void max_elements_bound_what_is_decoded(void **state)
+{
+    static const struct {
+        const char *head;
+        size_t head_values;
+        const char *element;
+        size_t element_values;
+    } dense[] = {
+        {"94 00 05 a1 6d dd 00 00 00 00", 4, "c0", 1},
+        {"94 00 05 a1 6d dd 00 00 00 00", 4, "90", 1},
+        {"94 00 05 a1 6d dd 00 00 00 00", 4, "80", 1},
+        {"94 00 05 a1 6d dd 00 00 00 00", 4, "91 c0", 2},
+        {"94 00 05 a1 6d dd 00 00 00 00", 4, "81 c0 c0", 3},
+        {"94 00 05 a1 6d dd 00 00 00 00", 4, "91 91 91 91 91 c0", 6},
+        {"94 00 05 a1 6d dd 00 00 00 00", 4, "c4 08 31 32 33 34 35 36 37 38", 1},
+        {"94 00 05 a1 6d 91 dd 00 00 00 00", 5, "c0", 1},
+        {"94 00 05 a1 6d 91 df 00 00 00 00", 5, "c0 c0", 2},
+        {"94 00 05 a1 6d 91 df 00 00 00 00", 5, "a1 61 81 c0 c0", 4},
+        {"94 00 05 a1 6d 91 df 00 00 00 00", 5, "a1 61 91 90", 3},
+        {"94 00 05 a1 6d 93 c0 c0 dd 00 00 00 00", 7, "c0", 1},
+    };
+    static const size_t max_elements[] = {64, 65, 66, 100, 1000, 20064};
+    (void)state;
+    for (size_t m = 0; m < N_ELEMENTS(max_elements); m++) {
+        struct request_decoder decoder;
+        struct frame frame;
+        assert_int_equal(request_decoder_init(&decoder, 1 << 20, max_elements[m]), 0);
+        const void *chunk = decoder.zone.chunk_list.head;
+        for (size_t i = 0; i < N_ELEMENTS(dense); i++) {
+            struct request request;
+            struct slice found;
+            struct bytes message =
+                fill_values(dense[i].head, dense[i].head_values, dense[i].element,
+                            dense[i].element_values, max_elements[m]);
+            frame_init(&frame, 1 << 20, max_elements[m]);
+            assert_int_equal(frame_next(&frame, slice_of(message.p, message.len), &found), 0);
+            size_t before = allocated_bytes();
+            for (int round = 0; round < 3; round++)
+                assert_int_equal(request_decode(&decoder, found, &request), 0);
+            assert_int_equal(allocated_bytes(), before);
+            assert_ptr_equal(decoder.zone.chunk_list.head, chunk);
+            bytes_free(&message);
+        }
+        request_decoder_deinit(&decoder);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +312,7 @@ int main(void)
         cmocka_unit_test(options_are_found_by_name),
         cmocka_unit_test(empty_keys_have_no_length),
         cmocka_unit_test(the_largest_messages_allocate_nothing),
+        cmocka_unit_test(max_elements_bound_what_is_decoded),
     };
     return cmocka_run_group_tests(tests, init, deinit);
 }
