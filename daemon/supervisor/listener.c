@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 /* Accepted in one turn of the loop, so that a flood of connections leaves room for requests. */
-#define ACCEPTS_PER_TURN 64
+#define ACCEPTS_PER_TURN 8
 
 /* How long another server that is starting is waited for: 1 s in all. */
 #define LOCK_TRIES    100

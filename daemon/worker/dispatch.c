@@ -14,6 +14,7 @@ int dispatch_init(struct dispatch *dispatch, const struct config *config, struct
     *dispatch = (struct dispatch){.config = config,
                                   .snapshot = snapshot,
                                   .slice_work = SLICE_WORK,
+                                  .loop_work = UINT64_MAX,
                                   .slice_reply_bytes = SLICE_REPLY_BYTES};
     dispatch->key_size = config->limits_max_key_bytes + 2;
     dispatch->key = malloc(dispatch->key_size);
@@ -125,11 +126,14 @@ static int run(struct call *call, int id)
     return r;
 }
 
-/* A large request has taken most of its first slice by being decoded. */
-static uint64_t work_after_decoding(const struct dispatch *dispatch, const struct request *request)
+/* Of the first slice: a large request has taken most of it by being decoded, and where others have
+ * taken what there is for all, walks and lists wait for their turn as jobs. */
+static uint64_t first_work(const struct dispatch *dispatch, const struct request *request)
 {
-    uint64_t work = request->bytes / BYTES_DECODED_PER_WORK;
-    return work < dispatch->slice_work ? dispatch->slice_work - work : 1;
+    uint64_t decoding = request->bytes / BYTES_DECODED_PER_WORK;
+    uint64_t work = decoding < dispatch->slice_work ? dispatch->slice_work - decoding : 1;
+    work = work < dispatch->loop_work ? work : dispatch->loop_work;
+    return work > 0 ? work : 1;
 }
 
 int dispatch_run(struct dispatch *dispatch, const struct request *request, struct session *session,
@@ -154,12 +158,23 @@ int dispatch_run(struct dispatch *dispatch, const struct request *request, struc
     struct session before = *session;
     uint64_t errors = call.stats->errors;
     call.stats->requests++;
-    call.work = work_after_decoding(dispatch, request);
+    uint64_t work = call.work = first_work(dispatch, request);
     int r = run(&call, id);
+    uint64_t used = work - call.work;
+    dispatch->loop_work -= used < dispatch->loop_work ? used : dispatch->loop_work;
     if (call.stats->errors != errors)
         *session = before; /* a hello that gets an error changes nothing */
-    *ret_cost += (unsigned)((dispatch->slice_work - call.work) / REQUEST_WORK);
+    *ret_cost += (unsigned)((request->bytes / BYTES_DECODED_PER_WORK + used) / REQUEST_WORK);
     return r;
+}
+
+int dispatch_give_up(struct dispatch *dispatch, const struct request *request,
+                     struct reply_mode mode, const char *reason, struct buf *out)
+{
+    struct reply reply;
+    dispatch->stats->method[method_find(request->method)].errors++;
+    reply_begin(&reply, out, request->msgid, mode, dispatch->config->limits_max_reply_bytes);
+    return finish(&reply, PROTO_BUSY, reason);
 }
 
 int dispatch_resume(struct dispatch *dispatch, const struct request *request,
@@ -172,7 +187,7 @@ int dispatch_resume(struct dispatch *dispatch, const struct request *request,
                         .reply = &reply,
                         .progress = progress,
                         .stats = &dispatch->stats->method[id]};
-    call.work = dispatch->slice_work;
+    call.work = (dispatch->slice_work + 1) / 2; /* the first one was long, to be the last */
     reply_resume(&reply, out, request->msgid, mode, dispatch->config->limits_max_reply_bytes);
     return run(&call, id);
 }

@@ -11,6 +11,8 @@
 /* Nodes that explore may visit unless the client says otherwise. */
 #define EXPLORE_NODES 100000
 #define SCAN_LIMIT    1000
+/* What a step back to the entry before costs more than a step forward: there are no links back. */
+#define BACKWARD_WORK 3
 #define SCAN_BYTES    (1024 * 1024)
 
 /* How a wire cursor begins: its direction, and the identity of the generation it comes from. */
@@ -53,17 +55,6 @@ static bool cursor_mark(struct call *call, struct slice *ret)
     return true;
 }
 
-/* Just behind the entry that the cursor stands at. */
-static struct slice mark_behind(struct call *call)
-{
-    struct dispatch *dispatch = call->dispatch;
-    size_t len;
-    const uint8_t *key = act_cursor_key(dispatch->cursor, &len);
-    memcpy(dispatch->key, key, len);
-    dispatch->key[len] = 0;
-    return slice_of(dispatch->key, len + 1);
-}
-
 /* The nodes that the next move may visit: those that the slice and the request's budget have left,
  * and `way` more that do not count, to come to where the walk begins. */
 static void allow_walk(struct call *call, uint64_t max_visited, size_t way)
@@ -80,6 +71,7 @@ static void note_walk(struct call *call)
     uint64_t left = act_cursor_budget(call->dispatch->cursor);
     uint64_t used = left < call->allowed ? call->allowed - left : 0;
     call->progress->visited += used;
+    call->walked = used;
     spend(call, used);
 }
 
@@ -105,6 +97,7 @@ static int pause_walk(struct call *call, uint64_t max_visited)
     bool has_mark = cursor_mark(call, &mark);
     if (!has_mark || (progress->has_mark && slice_equal(mark, mark_of(call)))) {
         progress->more_work += progress->more_work + call->dispatch->slice_work;
+        progress->visited -= call->walked;
         return CALL_AGAIN;
     }
     int r = set_mark(call, mark);
@@ -114,6 +107,7 @@ static int pause_walk(struct call *call, uint64_t max_visited)
 /* A seek is no part of the budget: it takes a node for each byte of the key at most. */
 static int seek(struct call *call, struct slice key)
 {
+    spend(call, key.len / WORK_PER_KEY_BYTES);
     act_cursor_set_budget(call->dispatch->cursor, UINT64_MAX);
     return act_cursor_seek(call->dispatch->cursor, key.p, key.len);
 }
@@ -201,25 +195,20 @@ static int end_page(struct call *call, const struct page *page, const struct sli
     return 0;
 }
 
-/* The page ends before the entry that the cursor stands at. */
-static int end_page_here(struct call *call, const struct page *page)
-{
-    struct slice mark;
-    if (page->options.reverse)
-        mark = mark_behind(call);
-    else if (!cursor_mark(call, &mark))
-        return end_page(call, page, NULL);
-    return end_page(call, page, &mark);
-}
-
-/* The page ends behind its last entry, whose key is in the reply: the cursor stands nowhere. */
-static int end_page_behind_last(struct call *call, const struct page *page)
+/* Just behind the page's last entry, whose key is in the reply. */
+static struct slice mark_behind_last(struct call *call, const struct page *page)
 {
     struct dispatch *dispatch = call->dispatch;
-    struct slice mark = reply_part(call->reply, call->progress->key_at, call->progress->key_len);
-    memcpy(dispatch->key, mark.p, mark.len);
-    dispatch->key[mark.len] = 0;
-    mark = slice_of(dispatch->key, mark.len + (page->options.reverse ? 0 : 1));
+    size_t len = call->progress->key_len;
+    memcpy(dispatch->key, reply_part(call->reply, call->progress->key_at, len).p, len);
+    dispatch->key[len] = 0;
+    return slice_of(dispatch->key, len + (page->options.reverse ? 0 : 1));
+}
+
+/* There are more entries, or something that cannot be read. */
+static int end_page_behind_last(struct call *call, const struct page *page)
+{
+    struct slice mark = mark_behind_last(call, page);
     return end_page(call, page, &mark);
 }
 
@@ -269,15 +258,12 @@ static int reply_page_entry(struct call *call, const struct options *options)
     return 0;
 }
 
-/* The slice ends behind the entry that the cursor stands at, which is written. */
+/* The slice ends behind the page's last entry. */
 static int pause_page(struct call *call, const struct page *page)
 {
-    struct slice mark;
-    if (!page->options.reverse)
-        mark = mark_behind(call);
-    else if (!cursor_mark(call, &mark))
-        return CALL_AGAIN;
-    int r = set_mark(call, mark);
+    if (call->reply->failure != 0)
+        return CALL_AGAIN; /* the reply's failure then counts */
+    int r = set_mark(call, mark_behind_last(call, page));
     return r != 0 ? r : CALL_AGAIN;
 }
 
@@ -288,7 +274,12 @@ static int page_limit(struct call *call, const struct page *page)
     int r = pause_walk(call, page->options.max_visited);
     if (r != CALL_LIMIT || call->progress->n == 0)
         return r;
-    return end_page(call, page, cursor_mark(call, &mark) ? &mark : NULL);
+    /* What the walk has passed need not be walked again, if there is room to tell it. */
+    if (!cursor_mark(call, &mark))
+        return end_page(call, page, NULL);
+    if (reply_len(call->reply) + tail_bytes(mark.len) > call->reply->max_bytes)
+        return end_page_behind_last(call, page);
+    return end_page(call, page, &mark);
 }
 
 /* {entries, cursor, generation}, or as much of it as the slice allows. */
@@ -313,10 +304,12 @@ static int answer_page(struct call *call, const struct page *page)
             return end_page(call, page, NULL);
         r = r == 0 ? reply_page_entry(call, options) : move_failed(call, r);
         if (r == ACT_MISS)
-            return end_page_here(call, page);
+            return end_page_behind_last(call, page);
         if (r != 0) /* what can be read comes first; the next page tells what is wrong */
             return progress->n > 0 ? end_page_behind_last(call, page) : r;
         call->stats->hits++;
+        if (options->reverse)
+            spend(call, BACKWARD_WORK);
         if (is_slice_over(call))
             return pause_page(call, page);
         allow_walk(call, options->max_visited, 0);
