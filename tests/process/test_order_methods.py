@@ -376,15 +376,22 @@ def test_pages_that_fill_the_reply_together_are_too_large(actd):
 # Damage.
 
 
-def test_damage_fails_a_walk_as_a_whole_and_says_where(actd, kind):
+def test_damage_is_told_with_its_place(actd, kind):
     tree = paths.CRAFTED / "kids_overrun.act"
     daemon = actd(tree)
     text = (f"CORRUPT: {tree} is damaged at offset 18: "
             "fewer children than the child set says")
     with daemon.client(getattr(daemon, kind)) as client:
-        calls = [["scan", b""], ["scan", b"", {"reverse": True}], ["range", b"\0", b"b"],
-                 ["mscan", [b"\0", b"a", b"\0"]], ["count", b""], ["next", b"\0"], ["prev", b"z"],
-                 ["explore", b""], ["longest_prefix", b"ab"], ["prefixes", b"ab"]]
+        identity = client.call("hello")["generation"]["identity"]
+        cursor = cursor_at(b"\0\0", identity)
+        for call in (["scan", b""], ["range", b"\0", b"b"], ["range", None, None, {"limit": 1}]):
+            page = client.call(*call)
+            assert (page["entries"], page["cursor"]) == ([[b"\0", 1]], cursor)
+        calls = [["scan", b"", {"cursor": cursor}], ["range", None, b"b", {"cursor": cursor}],
+                 ["scan", b"", {"reverse": True}], ["scan", b"a"], ["range", b"\1", b"b"],
+                 ["mscan", [b"\0", b"a", b"\0"]], ["mscan", [b""], {"cursors": [cursor]}],
+                 ["count", b""], ["next", b"\0"], ["prev", b"z"], ["explore", b""],
+                 ["longest_prefix", b"ab"], ["prefixes", b"ab"]]
         assert client.pipeline(calls) == [([rpc.CORRUPT, text], None)] * len(calls)
         client.call("hello", {"errors": "string"})
         assert client.pipeline(calls) == [(text, None)] * len(calls)
@@ -409,12 +416,20 @@ def test_a_damaged_value_is_found_by_what_reads_it_and_no_other(actd, kind, spoi
     keys = [key for key, _ in pairs_of_e()]
     with daemon.client(getattr(daemon, kind)) as client:
         ask(client, [Call(*call, fails=rpc.CORRUPT) for call in (
-            ["scan", b""], ["scan", b"k", {"reverse": True}], ["range", b"kb", None],
+            ["scan", b"ka"], ["scan", b"k", {"reverse": True}], ["range", b"kb", None],
             ["mscan", [b"kc", b"kd"]], ["next", b"k"], ["prev", b"kc"], ["explore", b"k"],
             ["longest_prefix", b"kaz"], ["prefixes", b"kpqr"])])
+        for method, params, options, entry in (
+            ("scan", [b""], {}, [b"k", b"keys"]),
+            ("scan", [b""], {"limit": 1}, [b"k", b"keys"]),
+            ("range", [b"kc", None], {}, [b"kc", b""]),
+            ("range", [b"a", b"kd"], {"reverse": True}, [b"kc", b""]),
+        ):
+            page = client.call(method, *params, options)
+            assert page["entries"] == [entry]
+            after = {**options, "cursor": page["cursor"]}
+            ask(client, [Call(method, *params, after, fails=rpc.CORRUPT)])
         assert client.call("scan", b"", {"keys_only": True})["entries"] == keys
-        page = client.call("scan", b"", {"limit": 1})
-        assert page["entries"] == [[b"k", b"keys"]] and page["cursor"][9:] == b"ka"
         assert client.call("range", b"kc", b"kd")["entries"] == [[b"kc", b""]]
         assert client.call("count", b"") == {"count": 18, "exact": True}
         assert client.call("next", b"") == [b"k", b"keys"]
@@ -507,6 +522,7 @@ def test_a_file_spoilt_during_long_requests_makes_them_io_errors(start_endless, 
                 n, n
             )
         ask(client, [Call(*call, fails=rpc.IO_ERROR) for call in ENDLESS])
+        daemon.wait_log("IO_ERROR")
         assert daemon.log.count("IO_ERROR") == 1
 
 
@@ -533,8 +549,8 @@ def test_a_connection_with_a_long_request_is_not_idle(start_endless, endless, ki
             assert other.at_end()
         assert daemon.stats()["requests"]["running"] == 1
         spoil(endless, "overwritten")
-        _, error, _ = client.reply()
-        assert error[0] == rpc.IO_ERROR
+        _, error, result = client.reply()
+        assert error and error[0] == rpc.IO_ERROR, result
         assert client.at_end()
 
 
