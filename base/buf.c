@@ -10,7 +10,7 @@
 /* Enough for the connections that are busy in one turn; more are given back to malloc. */
 #define KEPT_MAX 256
 
-static void *pool_take(struct buf_pool *pool, size_t size)
+static void *take_block(struct buf_pool *pool, size_t size)
 {
     if (size == BUF_BLOCK_BYTES && pool->kept) {
         void *block = pool->kept;
@@ -21,7 +21,7 @@ static void *pool_take(struct buf_pool *pool, size_t size)
     return malloc(size);
 }
 
-static void pool_give(struct buf_pool *pool, void *block, size_t size)
+static void give_block(struct buf_pool *pool, void *block, size_t size)
 {
     if (size == BUF_BLOCK_BYTES && pool->n_kept < KEPT_MAX) {
         memcpy(block, &pool->kept, sizeof pool->kept);
@@ -74,7 +74,7 @@ static int buf_grow(struct buf *buf, size_t wanted)
     /* While the content moves both blocks exist: both count. */
     if (!has_room(pool, size, size))
         return BUF_FULL;
-    uint8_t *p = pool_take(pool, size);
+    uint8_t *p = take_block(pool, size);
     if (!p)
         return -ENOMEM;
     size_t len = buf_len(buf);
@@ -82,7 +82,7 @@ static int buf_grow(struct buf *buf, size_t wanted)
         memcpy(p, buf->p + buf->head, len);
     if (buf->p) {
         pool->used_bytes -= buf->size;
-        pool_give(pool, buf->p, buf->size);
+        give_block(pool, buf->p, buf->size);
     }
     pool->used_bytes += size;
     buf->p = p;
@@ -101,7 +101,20 @@ void buf_pool_deinit(struct buf_pool *pool)
 {
     assert(pool->used_bytes == 0);
     while (pool->kept)
-        free(pool_take(pool, BUF_BLOCK_BYTES));
+        free(take_block(pool, BUF_BLOCK_BYTES));
+}
+
+int buf_pool_take(struct buf_pool *pool, size_t bytes)
+{
+    if (!has_room(pool, bytes, bytes))
+        return BUF_FULL;
+    pool->used_bytes += bytes;
+    return 0;
+}
+
+void buf_pool_give(struct buf_pool *pool, size_t bytes)
+{
+    pool->used_bytes -= bytes;
 }
 
 void buf_init(struct buf *buf, struct buf_pool *pool)
@@ -113,7 +126,7 @@ void buf_release(struct buf *buf)
 {
     if (buf->p) {
         buf->pool->used_bytes -= buf->size;
-        pool_give(buf->pool, buf->p, buf->size);
+        give_block(buf->pool, buf->p, buf->size);
     }
     buf_init(buf, buf->pool);
 }
@@ -127,7 +140,7 @@ void buf_trim(struct buf *buf)
     if (!p)
         return;
     memcpy(p, buf->p + buf->head, len);
-    pool_give(buf->pool, buf->p, buf->size);
+    give_block(buf->pool, buf->p, buf->size);
     buf->pool->used_bytes -= buf->size - BUF_SMALL_BYTES;
     buf->p = p;
     buf->size = BUF_SMALL_BYTES;

@@ -41,6 +41,10 @@ void buf_pool_init(struct buf_pool *pool, size_t max_bytes);
 /* All bufs of the pool must be released before. */
 void buf_pool_deinit(struct buf_pool *pool);
 
+/* Counts memory of the owner's own as if bufs owned it. 0 or BUF_FULL. */
+int buf_pool_take(struct buf_pool *pool, size_t bytes);
+void buf_pool_give(struct buf_pool *pool, size_t bytes);
+
 void buf_init(struct buf *buf, struct buf_pool *pool);
 /* Gives the block back to the pool, whatever it holds; the buf is empty and can be used again. */
 void buf_release(struct buf *buf);

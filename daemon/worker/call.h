@@ -34,6 +34,7 @@ struct call {
     struct method_stats *stats;
     uint64_t work;          /* left in this slice */
     uint64_t allowed;       /* nodes that the walk under way may visit */
+    uint64_t walked;        /* nodes that the last walk has visited */
     size_t reply_begin_len; /* of the reply, when the slice began */
     struct act_fault fault; /* with ACT_CORRUPT */
                             /* dispatch->text with the outcomes below that are errors */

@@ -52,20 +52,11 @@ static size_t unsent_bytes(const struct conn *conn)
     return buf_len(&conn->out) + buf_len(&conn->sending) + conn->finished_bytes;
 }
 
-/* What its jobs have written so far. */
-static size_t unfinished_bytes(const struct conn *conn)
-{
-    size_t bytes = 0;
-    for (const struct job *job = conn->jobs; job; job = job->next)
-        bytes += buf_len(&job->out);
-    return bytes;
-}
-
 bool conn_may_work(const struct conn *conn, const struct job *job)
 {
     const uint64_t high_water = conn->worker->config->limits_high_water_bytes;
     bool is_oldest = !job->next;
-    return unsent_bytes(conn) < high_water && (is_oldest || unfinished_bytes(conn) < high_water);
+    return unsent_bytes(conn) < high_water && (is_oldest || conn->unfinished_bytes < high_water);
 }
 
 /* Does it owe nothing of what it was asked before? Then the buffers for the next request and its
@@ -87,7 +78,7 @@ static bool has_room(const struct conn *conn)
     const struct config *config = conn->worker->config;
     if (is_short(&conn->worker->buffers) && buf_len(&conn->sending) + conn->finished_bytes > 0)
         return false;
-    return unsent_bytes(conn) + unfinished_bytes(conn) < config->limits_high_water_bytes &&
+    return unsent_bytes(conn) + conn->unfinished_bytes < config->limits_high_water_bytes &&
            conn->n_jobs < config->limits_max_sliced_requests;
 }
 
@@ -168,8 +159,10 @@ static int run_request(struct conn *conn, struct slice message, const struct req
             return 0;
         }
         conn->out.tail = conn->out.head + out_len;
-        r = dispatch_refuse(dispatch, request->msgid, conn->session.mode, PROTO_BUSY,
-                            "out of buffers (limits.max_buffer_bytes)", &conn->out);
+        r = dispatch_give_up(dispatch, request, conn->session.mode,
+                             r == BUF_FULL ? "out of buffers (limits.max_buffer_bytes)"
+                                           : "out of memory",
+                             &conn->out);
     }
     progress_deinit(&progress);
     return r;
@@ -354,9 +347,12 @@ static void conn_flush(struct conn *conn)
 /* Jobs that waited for the client to take its replies, or for an older one, go on. */
 static void unpark_jobs(struct conn *conn)
 {
-    for (struct job *job = conn->jobs; job; job = job->next)
+    struct job *previous;
+    for (struct job *job = conn->n_parked > 0 ? conn->oldest_job : NULL; job; job = previous) {
+        previous = job->previous;
         if (conn_may_work(conn, job))
             job_make_ready(job);
+    }
 }
 
 /* After each turn: keep what is unfinished, and decide what the connection waits for. */

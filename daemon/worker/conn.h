@@ -44,7 +44,9 @@ struct conn {
     size_t writing_bytes; /* of sending: how much the write in flight has */
 
     struct job *jobs; /* requests between their slices, newest first, *owned* */
-    unsigned n_jobs;
+    struct job *oldest_job;
+    unsigned n_jobs, n_parked;
+    size_t unfinished_bytes;              /* that they have written so far */
     struct job *finished, *last_finished; /* replies that wait for `out` to be sent, *owned* */
     size_t finished_bytes;
 

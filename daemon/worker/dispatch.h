@@ -40,6 +40,7 @@ struct dispatch {
     struct worker_stats *stats;    /* borrowed */
     struct snapshot *snapshot;     /* borrowed: changes only between turns and slices */
     bool is_draining;              /* answer DRAINING */
+    uint64_t loop_work;            /* left for first slices until the owner renews it */
     char text[256];                /* scratch: what is wrong with a request, for people */
     struct act_cursor *cursor;     /* owned; of no request in particular */
     uint8_t *key;                  /* owned: scratch for a key or a mark */
@@ -70,6 +71,10 @@ void progress_deinit(struct progress *progress);
  */
 int dispatch_run(struct dispatch *dispatch, const struct request *request, struct session *session,
                  struct buf *out, struct progress *progress, unsigned *ret_cost);
+
+/* Answers a request that dispatch_run has begun with BUSY instead. reason: for people. */
+int dispatch_give_up(struct dispatch *dispatch, const struct request *request,
+                     struct reply_mode mode, const char *reason, struct buf *out);
 
 /* Another slice of a request that dispatch_run has begun. out holds nothing but its reply so far;
  * mode is that of its session then. */

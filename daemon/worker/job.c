@@ -14,23 +14,43 @@
  * looks at the sockets, so it is not decoded for each. */
 #define ROUNDS 8
 
+/* The connection knows how much its jobs have written, and whether some are parked. */
+static void count_output(struct job *job, size_t bytes)
+{
+    job->conn->unfinished_bytes += bytes - job->out_bytes;
+    job->out_bytes = bytes;
+}
+
+static void set_parked(struct job *job, bool is_parked)
+{
+    job->conn->n_parked += (unsigned)is_parked - (unsigned)job->is_parked;
+    job->is_parked = is_parked;
+}
+
 static void link_job(struct job *job)
 {
     struct conn *conn = job->conn;
     job->next = conn->jobs;
     if (conn->jobs)
         conn->jobs->previous = job;
+    else
+        conn->oldest_job = job;
     conn->jobs = job;
     conn->n_jobs++;
     conn->worker->stats.requests_running++;
     conn->worker->stats.requests_sliced++;
+    count_output(job, buf_len(&job->out));
 }
 
 static void unlink_job(struct job *job)
 {
     struct conn *conn = job->conn;
+    count_output(job, 0);
+    set_parked(job, false);
     if (job->next)
         job->next->previous = job->previous;
+    else
+        conn->oldest_job = job->previous;
     if (job->previous)
         job->previous->next = job->next;
     else
@@ -55,9 +75,13 @@ int job_new(struct conn *conn, struct slice message, struct progress *progress, 
             struct job **ret)
 {
     struct worker *worker = conn->worker;
+    if (buf_pool_take(&worker->buffers, sizeof(struct job)) != 0)
+        return BUF_FULL;
     struct job *job = calloc(1, sizeof *job);
-    if (!job)
+    if (!job) {
+        buf_pool_give(&worker->buffers, sizeof(struct job));
         return -ENOMEM;
+    }
     job->conn = conn;
     job->mode = conn->session.mode;
     job->decoded_as = UINT64_MAX; /* never */
@@ -69,6 +93,7 @@ int job_new(struct conn *conn, struct slice message, struct progress *progress, 
     if (r != 0) {
         buf_release(&job->message);
         buf_release(&job->out);
+        buf_pool_give(&worker->buffers, sizeof(struct job));
         free(job);
         return r;
     }
@@ -101,6 +126,7 @@ static void make_unready(struct job *job)
 
 void job_free_unlinked(struct job *job)
 {
+    buf_pool_give(job->message.pool, sizeof(struct job));
     progress_deinit(&job->progress);
     buf_release(&job->message);
     buf_release(&job->out);
@@ -121,6 +147,7 @@ void job_make_ready(struct job *job)
     if (job->is_ready)
         return;
     job->is_ready = true;
+    set_parked(job, false);
     job->next_ready = NULL;
     job->previous_ready = worker->last_job;
     if (worker->last_job)
@@ -161,13 +188,15 @@ void job_run_next(struct worker *worker)
     struct job *job = worker->jobs;
     struct conn *conn = job->conn;
     if (!conn_may_work(conn, job)) {
-        make_unready(job); /* parked: conn_pump makes it ready again */
+        make_unready(job);
+        set_parked(job, true); /* until conn_pump makes it ready again */
         return;
     }
     int r;
-    do
+    do {
         r = run_slice(job);
-    while (r == DISPATCH_AGAIN && worker_has_time(worker) && conn_may_work(conn, job));
+        count_output(job, buf_len(&job->out));
+    } while (r == DISPATCH_AGAIN && worker_has_time(worker) && conn_may_work(conn, job));
     if (r == DISPATCH_AGAIN && ++job->n_rounds % ROUNDS != 0)
         return;
     make_unready(job);

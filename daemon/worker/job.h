@@ -21,6 +21,7 @@ struct job {
     struct conn *conn;           /* borrowed: the owner */
     struct job *previous, *next; /* in conn->jobs, or next in conn->finished */
     bool is_ready;               /* is in worker->jobs */
+    bool is_parked;              /* is counted in conn->n_parked */
     struct job *previous_ready, *next_ready;
     struct snapshot *snapshot; /* one reference */
     struct reply_mode mode;
@@ -30,6 +31,7 @@ struct job {
     uint64_t decoded_as;
     unsigned n_rounds; /* at the head of the worker's queue */
     struct buf out;    /* owned: its reply so far */
+    size_t out_bytes;  /* of it, as counted in conn->unfinished_bytes */
 };
 
 /* Takes over progress and the reply so far, which is conn->out behind the first out_len bytes.

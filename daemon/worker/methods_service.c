@@ -8,6 +8,10 @@
 #include <inttypes.h>
 #include <unistd.h>
 
+/* What these take, in units of work: statistics are asked of the kernel. */
+#define STATS_WORK 1024
+#define INFO_WORK  64
+
 /* An option of hello: one of two names. */
 static int read_choice(struct call *call, const msgpack_object *value, const char *option,
                        const char *off, const char *on, bool *ret)
@@ -63,6 +67,7 @@ int method_hello(struct call *call)
     if (r != 0)
         return r;
     call->session->mode = reply->mode = mode;
+    spend(call, INFO_WORK);
     reply_map(reply, 6);
     reply_pair_text(reply, "server", "actd");
     reply_pair_text(reply, "version", ACTD_VERSION);
@@ -127,6 +132,7 @@ int method_info(struct call *call)
     struct reply *reply = call->reply;
     const struct snapshot *snapshot = call->dispatch->snapshot;
     struct act_info info;
+    spend(call, INFO_WORK);
     act_info(snapshot->tree, &info);
     reply_map(reply, 5);
     reply_pair_text(reply, "server", "actd");
@@ -188,6 +194,7 @@ int method_stats(struct call *call)
 {
     struct reply *reply = call->reply;
     struct stats_report report;
+    spend(call, STATS_WORK);
     stats_collect(call->dispatch->service, &report);
     reply_map(reply, n_groups() + 1);
     for (size_t first = 0; first < N_STATS; first += group_size(first)) {

@@ -4,6 +4,7 @@
 #include "daemon/worker/worker.h"
 
 #include "base/log.h"
+#include "daemon/worker/call.h"
 #include "daemon/worker/conn.h"
 
 #include <assert.h>
@@ -19,6 +20,9 @@
  * does. */
 #define ERROR_RESERVE_PART 16
 
+/* The work of first slices between two looks at the sockets, all connections together; beyond it
+ * walks and lists become jobs. */
+#define LOOP_WORK (2 * SLICE_WORK)
 /* How much of max_buffer_bytes is kept for buffers of the standard size, so that a few large
  * replies leave room for everybody's small ones. */
 #define BLOCKS_PART 8
@@ -101,9 +105,16 @@ static void on_sweep(uv_timer_t *timer)
         if (!evict(worker, conn, now))
             conn_sweep(conn, now);
     }
+    uint64_t pause = n_open <= SWEEP_CONNS ? SWEEP_MS : SWEEP_MS * SWEEP_CONNS / n_open;
     if (worker->conns)
-        uv_timer_start(timer, on_sweep,
-                       n_open <= SWEEP_CONNS ? SWEEP_MS : SWEEP_MS * SWEEP_CONNS / n_open, 0);
+        uv_timer_start(timer, on_sweep, pause > 0 ? pause : 1, 0);
+}
+
+/* Many connections with one short walk each must not hold the loop either. */
+static void on_look(uv_prepare_t *prepare)
+{
+    struct worker *worker = prepare->data;
+    worker->dispatch.loop_work = LOOP_WORK;
 }
 
 int worker_init(struct worker *worker, uv_loop_t *loop, const struct config *config,
@@ -128,10 +139,13 @@ int worker_init(struct worker *worker, uv_loop_t *loop, const struct config *con
     buf_pool_init(&worker->buffers, config->limits_max_buffer_bytes);
     worker->buffers.reserve_bytes = config->limits_max_buffer_bytes / ERROR_RESERVE_PART;
     worker->buffers.block_bytes = config->limits_max_buffer_bytes / BLOCKS_PART;
-    /* These two cannot fail. */
+    /* These cannot fail. */
     uv_idle_init(loop, &worker->turns);
+    uv_prepare_init(loop, &worker->look);
+    uv_prepare_start(&worker->look, on_look);
+    uv_unref((uv_handle_t *)&worker->look);
     uv_timer_init(loop, &worker->sweep_timer);
-    worker->turns.data = worker;
+    worker->turns.data = worker->look.data = worker;
     worker->sweep_timer.data = worker;
     return 0;
 }
@@ -220,6 +234,7 @@ void worker_close_all(struct worker *worker)
 void worker_close(struct worker *worker)
 {
     assert(!worker->conns);
+    uv_close((uv_handle_t *)&worker->look, NULL);
     uv_close((uv_handle_t *)&worker->turns, NULL);
     uv_close((uv_handle_t *)&worker->sweep_timer, NULL);
 }

@@ -37,8 +37,9 @@ struct worker {
     struct conn *last_runnable;
     struct job *jobs; /* that wait for their next slice: a queue */
     struct job *last_job;
-    uv_idle_t turns; /* active while there are runnable ones or jobs, or until busy_until_ns */
-    bool had_job;    /* not turns of connections, when the loop was last busy */
+    uv_prepare_t look; /* renews what first slices may take, before the loop looks at the sockets */
+    uv_idle_t turns;   /* active while there are runnable ones or jobs, or until busy_until_ns */
+    bool had_job;      /* not turns of connections, when the loop was last busy */
     uint64_t busy_since_ns; /* uv_hrtime: when those began that worker_has_time is about */
     uint64_t busy_until_ns; /* uv_hrtime: until then the loop does not sleep */
     struct sweep sweep;     /* over all connections, some at a time */
