@@ -104,10 +104,12 @@ static int pause_walk(struct call *call, uint64_t max_visited)
     return r != 0 ? r : CALL_AGAIN;
 }
 
-/* A seek is no part of the budget: it takes a node for each byte of the key at most. */
+/* A seek is no part of the budget: it takes a node for each byte of the key at most. However long
+ * the key is, half of what the slice has left is for the walk. */
 static int seek(struct call *call, struct slice key)
 {
-    spend(call, key.len / WORK_PER_KEY_BYTES);
+    uint64_t work = key.len / WORK_PER_KEY_BYTES;
+    spend(call, work < call->work / 2 ? work : call->work / 2);
     act_cursor_set_budget(call->dispatch->cursor, UINT64_MAX);
     return act_cursor_seek(call->dispatch->cursor, key.p, key.len);
 }
