@@ -1,0 +1,58 @@
+/*
+ * serve: a server without sockets, for tests: what comes between a connection's input and its
+ * output, as conn.c and job.c do it, with the jobs in the hands of the test.
+ */
+#pragma once
+
+#include "bytes.h"
+#include "daemon/worker/dispatch.h"
+#include "proto/frame.h"
+
+/* A tree in memory as a generation. file is borrowed. 0, or an outcome of act_open_memory. */
+int serve_snapshot(struct snapshot *snapshot, const struct bytes *file, uint64_t number);
+void serve_snapshot_close(struct snapshot *snapshot);
+
+struct serve {
+    struct config config;
+    struct worker_stats stats;
+    struct warmup_progress warmup;
+    struct service service;
+    struct buf_pool pool;
+    struct request_decoder decoder;
+    struct dispatch dispatch;
+    struct frame frame;
+    struct session session;
+    struct buf out;
+};
+
+/* A request between its slices. */
+struct serve_job {
+    struct snapshot *snapshot;
+    struct reply_mode mode;
+    struct progress progress;
+    struct buf message, out;
+    struct request request; /* as long as the decoder is at number decoded_as */
+    uint64_t decoded_as;
+};
+
+/* All limits at their defaults. Others may be set from here to serve_begin. */
+void serve_init(struct serve *serve);
+void serve_begin(struct serve *serve, struct snapshot *snapshot);
+/* All jobs must be ended. False: buffers are not given back. */
+bool serve_end(struct serve *serve);
+
+/* From now on requests are answered from that generation. */
+void serve_switch(struct serve *serve, struct snapshot *snapshot);
+
+/* Outcomes of serve_message; or -errno: the connection cannot go on. */
+#define SERVE_REPLIED 0
+#define SERVE_SLICED  1 /* *ret_job goes on */
+#define SERVE_IGNORED 2
+#define SERVE_MORE    3 /* it is no whole message */
+#define SERVE_CLOSED  4 /* it is none at all; there may be a reply */
+
+/* One message; its reply, if it is there already, is the end of out. */
+int serve_message(struct serve *serve, struct slice message, struct serve_job *ret_job);
+/* One slice. 0: job->out is the reply; DISPATCH_AGAIN; or -errno. */
+int serve_slice(struct serve *serve, struct serve_job *job);
+void serve_job_deinit(struct serve_job *job);
