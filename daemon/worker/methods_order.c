@@ -12,7 +12,7 @@
 #define EXPLORE_NODES 100000
 #define SCAN_LIMIT    1000
 /* What a step back to the entry before costs more than a step forward: there are no links back. */
-#define BACKWARD_WORK 3
+#define BACKWARD_WORK 6
 #define SCAN_BYTES    (1024 * 1024)
 
 /* How a wire cursor begins: its direction, and the identity of the generation it comes from. */
