@@ -190,6 +190,18 @@ void snapshot_unref(struct snapshot *snapshot)
     free(snapshot);
 }
 
+/* A write sets the time before it copies its bytes, the header's first: a check in between finds our
+ * root, and no later one would find another time. So the header is looked at until the last write is
+ * so old. By ctime, which nobody can set. */
+#define SETTLED_S 2
+
+static bool is_settled(const struct stat *st)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return now.tv_sec - st->st_ctim.tv_sec >= SETTLED_S;
+}
+
 bool snapshot_unchanged(struct snapshot *snapshot)
 {
     struct stat st;
@@ -199,12 +211,13 @@ bool snapshot_unchanged(struct snapshot *snapshot)
         snapshot->damage = "the file cannot be checked any more";
         return false;
     }
-    if ((uint64_t)st.st_size == snapshot->seen_size_bytes &&
+    if (snapshot->is_settled && (uint64_t)st.st_size == snapshot->seen_size_bytes &&
         is_same_time(st.st_mtim, snapshot->seen_mtime))
         return true;
     snapshot->damage = find_damage(snapshot, &st);
     snapshot->seen_size_bytes = (uint64_t)st.st_size;
     snapshot->seen_mtime = st.st_mtim;
+    snapshot->is_settled = is_settled(&st);
     return !snapshot->damage;
 }
 

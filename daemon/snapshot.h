@@ -38,6 +38,7 @@ struct snapshot {
 
     uint64_t seen_size_bytes; /* at the last check that found the tree unharmed */
     struct timespec seen_mtime;
+    bool is_settled;    /* nobody had written for a while when that was seen */
     const char *remark; /* NULL, or what is odd about the file and no reason to refuse it */
     const char *damage; /* NULL, or why its answers cannot be trusted any more: static text */
 };
