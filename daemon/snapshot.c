@@ -190,9 +190,9 @@ void snapshot_unref(struct snapshot *snapshot)
     free(snapshot);
 }
 
-/* A write sets the time before it copies its bytes, the header's first: a check in between finds our
- * root, and no later one would find another time. So the header is looked at until the last write is
- * so old. By ctime, which nobody can set. */
+/* A write sets the time before it copies its bytes, the header's first: a check in between finds
+ * our root, and no later one would find another time. So the header is looked at until the last
+ * write is so old. By ctime, which nobody can set. */
 #define SETTLED_S 2
 
 static bool is_settled(const struct stat *st)
