@@ -77,7 +77,7 @@ static const struct {
     {.kind = RANDOM_ALL_BYTES, .n = 2000, .is_plain = true},
     {.kind = RANDOM_LONG_COMMON, .n = 60, .is_plain = true},
     {.kind = RANDOM_NESTED, .n = 60, .is_plain = true},
-    {.n_chain = 600, .table_min = 2},
+    {.n_chain = 300, .table_min = 2},
 };
 
 #define N_FILES (sizeof files / sizeof *files)
@@ -140,9 +140,12 @@ static void load(void)
             load_file(tree, files[i].tree, files[i].contents);
         else
             build(tree, (unsigned)(i - N_FILES));
-        for (size_t k = 0; k < tree->oracle.n; k++)
-            tree->most_nodes += VISITS_PER_BYTE * (tree->oracle.entries[k].key.len + 2);
-        tree->most_nodes += VISITS_PER_BYTE;
+        tree->most_nodes = VISITS_PER_BYTE;
+        for (size_t k = 0; k < tree->oracle.n; k++) {
+            size_t len = tree->oracle.entries[k].key.len;
+            tree->most_nodes += VISITS_PER_BYTE * (len + 2);
+            tree->longest_key = len > tree->longest_key ? len : tree->longest_key;
+        }
     }
     atexit(deinit);
 }

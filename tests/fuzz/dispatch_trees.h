@@ -11,6 +11,7 @@ struct dispatch_tree {
     struct oracle oracle; /* empty where the contents are not known */
     bool is_known, has_byte_values;
     uint64_t most_nodes; /* that a walk over all of it may visit */
+    size_t longest_key;
 };
 
 /* Number index of them, or of as many as there are. */

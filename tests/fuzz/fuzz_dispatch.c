@@ -25,6 +25,8 @@
 #define RAW_BYTES_MAX 500
 #define MANY_MAX      400
 #define REQUESTS_MAX  48
+/* Of all requests together, beyond which slices are long: each begins with a way down. */
+#define SLICES_MAX 2000
 /* Larger trees stay as they are: they would be copied for each input. */
 #define DAMAGED_BYTES_MAX 16384
 #define TABLE_CACHE_BYTES 4096
@@ -44,6 +46,7 @@ struct served {
 /* A request whose reply has not come yet. */
 struct flight {
     bool is_used, has_query;
+    bool has_too_many; /* values, as no query has */
     uint32_t msgid;
     struct query query;
     struct judge judge;
@@ -61,6 +64,9 @@ struct fuzz {
     struct flight flights[JOBS_MAX];
     uint32_t msgid;
     bool is_pool_small, is_closed;
+    unsigned n_slices;
+    uint64_t slice_work; /* of them; those behind SLICES_MAX are long */
+    size_t slice_reply_bytes;
 };
 
 static void check(bool is_right, const char *wrong)
@@ -156,8 +162,8 @@ static void set_slices(struct fuzz *fuzz, unsigned more)
     static const uint64_t work[] = {4096, 500, 100, 33, 12, 5, 2, 1};
     static const size_t bytes[] = {256 << 10, 1000, 100, 10};
     struct dispatch *dispatch = &fuzz->serve.dispatch;
-    dispatch->slice_work = work[more & 7];
-    dispatch->slice_reply_bytes = bytes[more >> 3 & 3];
+    dispatch->slice_work = fuzz->slice_work = work[more & 7];
+    dispatch->slice_reply_bytes = fuzz->slice_reply_bytes = bytes[more >> 3 & 3];
     if ((more >> 3 & 3) == 2)
         dispatch->loop_work = 4 * dispatch->slice_work;
 }
@@ -172,6 +178,7 @@ static struct judge judge_of(const struct fuzz *fuzz, const struct config *confi
                           .has_byte_values = served->tree->has_byte_values,
                           .is_whole = is_known,
                           .most_nodes = served->tree->most_nodes,
+                          .longest_key = served->tree->longest_key,
                           .errors_as_string = mode->errors_as_string,
                           .u64_as_string = mode->u64_as_string,
                           .is_damaged = served->snapshot.damage,
@@ -241,14 +248,13 @@ static void compare(struct fuzz *fuzz, struct flight *flight, struct slice reply
  * Those behind the first one are half as long. */
 static void check_slices(const struct fuzz *fuzz, const struct flight *flight)
 {
-    const struct dispatch *dispatch = &fuzz->serve.dispatch;
     uint64_t work = fuzz->serve.config.limits_max_visited_nodes + 2 * flight->most_bytes;
     for (size_t i = 0; i < flight->query.n_keys; i++)
         work += 64 + flight->query.keys[i].len;
     if (flight->query.method == METHOD_explore)
         work += 256 * 64;
-    uint64_t most = 16 + 2 * flight->query.n_keys + 4 * work / dispatch->slice_work +
-                    2 * flight->most_bytes / dispatch->slice_reply_bytes;
+    uint64_t most = 16 + 2 * flight->query.n_keys + 4 * work / fuzz->slice_work +
+                    2 * flight->most_bytes / fuzz->slice_reply_bytes;
     if (flight->n_slices > most)
         check_reply(flight, buf_content(&flight->job.out), "a request does not end");
 }
@@ -267,6 +273,8 @@ static void finish(struct fuzz *fuzz, struct flight *flight, struct slice reply)
     }
     if (judged.error != 0 && memcmp(&flight->mode, &flight->mode_before, sizeof flight->mode) != 0)
         wrong = "a hello that gets an error changes something";
+    if (flight->has_too_many && judged.error != PROTO_TOO_LARGE)
+        wrong = "a message of too many values is taken";
     check_reply(flight, reply, wrong);
     bool is_plain = query && query->method != METHOD_hello && query->method != METHOD_stats &&
                     !judge->is_damaged && !judge->is_draining;
@@ -288,6 +296,8 @@ static void end_connection(struct fuzz *fuzz)
 
 static void give_slice(struct fuzz *fuzz, struct flight *flight)
 {
+    if (fuzz->n_slices++ == SLICES_MAX)
+        fuzz->serve.dispatch.slice_work = UINT64_MAX / 2;
     int r = serve_slice(&fuzz->serve, &flight->job);
     flight->n_slices++;
     if (buf_len(&flight->job.out) > flight->most_bytes)
@@ -373,6 +383,7 @@ static void send_query(struct fuzz *fuzz, const struct query *query)
         return;
     msgpack_sbuffer_init(&message);
     flight->has_query = true;
+    flight->has_too_many = false;
     flight->query = *query;
     flight->msgid = fuzz->msgid += 0x01234567;
     query_pack(query, flight->msgid, &message);
@@ -383,7 +394,7 @@ static void send_query(struct fuzz *fuzz, const struct query *query)
 }
 
 /* Bytes that need not be a request; nor a message. */
-static void send_raw(struct fuzz *fuzz, struct slice message)
+static void send_raw(struct fuzz *fuzz, struct slice message, bool has_too_many)
 {
     struct frame frame;
     struct slice found;
@@ -393,6 +404,7 @@ static void send_raw(struct fuzz *fuzz, struct slice message)
     frame_init(&frame, RAW_BYTES_MAX, UINT64_MAX); /* tells the msgid, if there is one */
     (void)frame_next(&frame, message, &found);
     flight->has_query = false;
+    flight->has_too_many = has_too_many;
     flight->msgid = frame.msgid;
     send_message(fuzz, flight, message);
 }
@@ -416,7 +428,7 @@ static void send_bytes(struct fuzz *fuzz, bool is_bare)
     struct slice bytes = input_bytes(&fuzz->input, input_byte(&fuzz->input));
     if (bytes.len > 0)
         memcpy(message + at, bytes.p, bytes.len);
-    send_raw(fuzz, slice_of(message, at + bytes.len));
+    send_raw(fuzz, slice_of(message, at + bytes.len), false);
 }
 
 /* A list of more values than a request may have, or not quite so many. */
@@ -429,7 +441,8 @@ static void send_many(struct fuzz *fuzz)
     message[at + 2] = (uint8_t)(n >> 8);
     message[at + 3] = (uint8_t)n;
     memset(message + at + 4, value < 0x80 || value >= 0xe0 ? value : 0xc0, n);
-    send_raw(fuzz, slice_of(message, at + 4 + n));
+    /* And five more: of the message, and the list itself. */
+    send_raw(fuzz, slice_of(message, at + 4 + n), n + 5 > fuzz->serve.frame.max_elements);
 }
 
 /*

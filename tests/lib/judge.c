@@ -484,15 +484,13 @@ static bool may_be_corrupt(const struct judge *judge, const struct query *query)
            query->method != METHOD_info && query->method != METHOD_stats && !has_errors_inside;
 }
 
-/* Errors that may come while it is worked on. Where the oracle's keys are all short enough, a walk
- * finds none that is not. */
+/* Errors that may come while it is worked on. Where all keys are short enough, a walk finds none
+ * that is not. */
 static unsigned failures(const struct judge *judge, const struct query *query,
                          const struct judged *judged)
 {
     unsigned errors = 0;
-    bool has_long = !judge->oracle;
-    for (size_t i = 0; judge->oracle && i < judge->oracle->n && !has_long; i++)
-        has_long = judge->oracle->entries[i].key.len > judge->config->limits_max_key_bytes;
+    bool has_long = !judge->oracle || judge->longest_key > judge->config->limits_max_key_bytes;
     if (judged->is_over_length || (has_long && is_in_order(query->method)))
         errors |= BIT(TOO_LARGE);
     if (may_be_corrupt(judge, query))
@@ -590,6 +588,8 @@ const char *judge_reply(const struct judge *judge, const struct query *query, ui
     bool is_scan = query && (query->method == METHOD_scan || query->method == METHOD_range);
     if (is_scan && ret->is_over_length && !wire->wrong)
         wire->wrong = judge_long_scan(&j);
+    if (is_scan && ret->error == PROTO_CORRUPT && !wire->wrong)
+        wire->wrong = judge_failed_scan(&j);
     if (ret->error != 0)
         wire_nil(wire);
     else if (query)

@@ -20,6 +20,7 @@ struct judge {
     bool has_byte_values;        /* values are the strings of byte_value_of */
     bool is_whole;               /* the tree is not damaged */
     uint64_t most_nodes;         /* that a walk over all of it may visit */
+    size_t longest_key;          /* in it, if the contents are known */
 
     /* When the request was worked on. */
     bool errors_as_string, u64_as_string;

@@ -263,6 +263,41 @@ const char *judge_long_scan(const struct judging *j)
     return len > j->judge->config->limits_max_reply_bytes ? NULL : "a page that is not cut";
 }
 
+/* To the first entry of the scan. 0, or the outcome of a move. */
+static int first_of(const struct scan *scan, struct act_cursor *cursor)
+{
+    struct slice start = scan->cursor.p ? position_of(scan->cursor) : scan->from;
+    const void *to = scan->to.len > 0 ? scan->to.p : (const void *)"";
+    if (scan->is_prefix)
+        act_cursor_set_prefix(cursor, scan->from.p, scan->from.len);
+    else
+        act_cursor_set_range(cursor, scan->from.p, scan->from.len, scan->has_to ? to : NULL,
+                             scan->to.len);
+    if (scan->is_reverse && !scan->cursor.p)
+        return act_cursor_last(cursor);
+    int r = act_cursor_seek(cursor, start.p, start.len);
+    if (scan->is_reverse)
+        return r == 0 || r == ACT_MISS ? act_cursor_prev(cursor) : r;
+    return r == ACT_MISS ? act_cursor_next(cursor) : r;
+}
+
+const char *judge_failed_scan(const struct judging *j)
+{
+    const uint8_t *p;
+    size_t len;
+    uint64_t value = 0;
+    struct act_cursor *cursor;
+    struct scan scan = scan_of(j->query, 0);
+    const struct act *tree = j->judge->snapshot->tree;
+    if (act_cursor_new(tree, j->judge->config->limits_max_key_bytes, &cursor) != 0)
+        err(2, "act_cursor_new");
+    act_cursor_set_budget(cursor, judge_budget(j->judge, j->query));
+    bool is_there = first_of(&scan, cursor) == 0 && act_cursor_value(cursor, &value) == 0 &&
+                    (scan.is_keys_only || act_bytes(tree, value, &p, &len, NULL) != ACT_CORRUPT);
+    act_cursor_free(cursor);
+    return is_there ? "a page fails that could have an entry" : NULL;
+}
+
 void judge_scan(struct judging *j)
 {
     judge_page(j, 0);

@@ -40,6 +40,8 @@ bool judge_refuses_cursors(const struct judge *judge, const struct query *query)
 
 /* A scan whose reply was too long: NULL, or what is wrong with that. */
 const char *judge_long_scan(const struct judging *j);
+/* Likewise, one that has failed since the tree is damaged: not even its first entry can be read. */
+const char *judge_failed_scan(const struct judging *j);
 
 /* Results of methods in the order of keys. */
 void judge_scan(struct judging *j);

@@ -30,8 +30,11 @@ static void served_open(struct served *s, const struct bytes *file, const struct
                               .oracle = oracle,
                               .is_whole = true,
                               .most_nodes = 100};
-    for (size_t i = 0; i < oracle->n; i++)
-        s->judge.most_nodes += 2 * oracle->entries[i].key.len + 2;
+    for (size_t i = 0; i < oracle->n; i++) {
+        size_t len = oracle->entries[i].key.len;
+        s->judge.most_nodes += 2 * len + 2;
+        s->judge.longest_key = len > s->judge.longest_key ? len : s->judge.longest_key;
+    }
 }
 
 static void served_close(struct served *s)
