@@ -62,7 +62,7 @@ int method_hello(struct call *call)
 {
     struct reply *reply = call->reply;
     const struct config *config = call->dispatch->config;
-    struct reply_mode mode = call->session->mode;
+    struct reply_mode before = call->session->mode, mode = before;
     int r = read_hello_options(call, &mode);
     if (r != 0)
         return r;
@@ -84,6 +84,8 @@ int method_hello(struct call *call)
     reply_pair_number(reply, "max_key_bytes", config->limits_max_key_bytes);
     reply_pair_number(reply, "max_visited_nodes", config->limits_max_visited_nodes);
     reply_generation(reply, call->dispatch->snapshot);
+    if (reply->failure != 0)
+        reply->mode = before; /* that it finds no room is told as it was until now */
     return 0;
 }
 

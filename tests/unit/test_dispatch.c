@@ -388,6 +388,29 @@ static void a_request_that_finds_no_buffers_is_busy(void **state)
     treetest_close(&t);
 }
 
+/* Its reply is in the mode that it asks for; its error, as everything after it, is not. */
+static void a_hello_that_finds_no_room_changes_nothing(void **state)
+{
+    (void)state;
+    struct treetest t;
+    struct served s;
+    struct serve_job job;
+    struct judged judged;
+    treetest_open(&t, "doc/a.act", "doc/a.tsv");
+    served_open(&s, &t.file, &t.oracle);
+    s.serve.config.limits_max_reply_bytes = 200;
+    struct query query = {.method = METHOD_hello,
+                          .has_hello_options = true,
+                          .errors_as_string = true,
+                          .u64_as_string = true};
+    assert_int_equal(send_query(&s, &query, &job), SERVE_REPLIED);
+    assert_null(judge_reply(&s.judge, &query, MSGID, buf_content(&s.serve.out), &judged));
+    assert_int_equal(judged.error, PROTO_TOO_LARGE);
+    assert_false(s.serve.session.mode.errors_as_string || s.serve.session.mode.u64_as_string);
+    served_close(&s);
+    treetest_close(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -398,6 +421,7 @@ int main(void)
         cmocka_unit_test(requests_between_slices_change_nothing),
         cmocka_unit_test(damage_between_slices_ends_in_io_error),
         cmocka_unit_test(a_request_that_finds_no_buffers_is_busy),
+        cmocka_unit_test(a_hello_that_finds_no_room_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
