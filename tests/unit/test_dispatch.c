@@ -95,8 +95,8 @@ static struct bytes ask(struct served *s, const struct query *query, unsigned *r
 /* In one slice, and in slices of many lengths. */
 static void check_slices(struct served *s, const struct query *query, const char *name)
 {
-    static const uint64_t works[] = {1, 2, 3, 5, 17, 100, 4096};
-    static const size_t lens[] = {1, 30, 1000, SIZE_MAX};
+    static const uint64_t works[] = {1, 2, 5, 17, 100, 4096};
+    static const size_t lens[] = {1, 100, SIZE_MAX};
     unsigned n;
     set_slices(s, UINT64_MAX, SIZE_MAX);
     struct bytes whole = ask(s, query, &n);
