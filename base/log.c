@@ -27,6 +27,7 @@ static const struct {
 
 static _Atomic int max_level = LOG_LEVEL_INFO;
 static bool to_journal;
+static char process_name[32]; /* with ": " behind it, or "" */
 
 /* JOURNAL_STREAM is "device:inode" of the stream; inherited by children whose stderr may be
  * another file, hence the comparison. */
@@ -72,6 +73,11 @@ void log_init(enum log_level level)
     log_set_level(level);
 }
 
+void log_set_name(const char *name)
+{
+    snprintf(process_name, sizeof process_name, "%.*s: ", (int)sizeof process_name - 3, name);
+}
+
 void log_set_level(enum log_level level)
 {
     max_level = level;
@@ -102,6 +108,7 @@ void log_line(enum log_level level, const char *format, ...)
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     size_t at = write_prefix(line, sizeof line, level);
+    at = append_escaped(line, at, sizeof line - 1, process_name);
     at = append_escaped(line, at, sizeof line - 1, text);
     line[at++] = '\n';
     /* Nobody is left to hear that the log cannot be written. */

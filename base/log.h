@@ -14,6 +14,8 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 
 /* Reads the environment once. Before it: level info, plain prefix. */
 void log_init(enum log_level level);
+/* What every line of this process begins with; up to 29 bytes count. */
+void log_set_name(const char *name);
 void log_set_level(enum log_level level);
 bool log_is_enabled(enum log_level level);
 

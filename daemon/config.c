@@ -5,15 +5,20 @@
  */
 #include "daemon/config.h"
 
+#include "base/fd.h"
 #include "daemon/config_options.h"
 
 #include <assert.h>
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ini.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define PATH_BYTES 4096
 
@@ -224,6 +229,40 @@ int config_finish(struct config *config, struct config_error *error)
         const struct config_option *option = config_option_find("listen", "unix");
         return config_option_set(config, option, option->default_value, reason, sizeof reason);
     }
+    return 0;
+}
+
+int config_share(const struct config *config)
+{
+    size_t len = strlen(config->tree_path);
+    with_close int fd = memfd_create("actd-config", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -errno;
+    if (write(fd, config, sizeof *config) != (ssize_t)sizeof *config ||
+        write(fd, config->tree_path, len) != (ssize_t)len)
+        return -EIO;
+    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
+        return -errno;
+    return fd_take(&fd);
+}
+
+int config_receive(struct config *config, int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    size_t len = (size_t)st.st_size - sizeof *config;
+    if ((size_t)st.st_size <= sizeof *config || len > PATH_BYTES)
+        return -EBADMSG;
+    char *path = calloc(1, len + 1);
+    if (!path)
+        return -ENOMEM;
+    if (pread(fd, config, sizeof *config, 0) != (ssize_t)sizeof *config ||
+        pread(fd, path, len, sizeof *config) != (ssize_t)len) {
+        free(path);
+        return -EIO;
+    }
+    config->tree_path = path;
     return 0;
 }
 

@@ -19,6 +19,10 @@ struct config_addresses {
     unsigned n;
 };
 
+/* No more than that many worker processes. */
+#define CONFIG_MAX_WORKERS 256
+
+enum tree_verify { TREE_VERIFY_HEADER, TREE_VERIFY_STRUCTURE, TREE_VERIFY_DIGEST };
 enum warmup_mode { WARMUP_NONE, WARMUP_READ };
 enum warmup_ready { WARMUP_READY_BEFORE, WARMUP_READY_AFTER };
 
@@ -26,13 +30,18 @@ enum warmup_ready { WARMUP_READY_BEFORE, WARMUP_READY_AFTER };
 struct config {
     char *tree_path; /* owned */
     uint64_t tree_table_cache_bytes;
+    uint64_t tree_verify; /* enum tree_verify */
+    uint64_t tree_check_timeout_ms;
+    uint64_t tree_watch; /* bool */
+    uint64_t tree_settle_ms;
 
     struct config_addresses listen_tcp;
     struct config_addresses listen_unix;
     uint64_t listen_unix_mode;
     uint64_t listen_backlog;
 
-    uint64_t daemon_workers;
+    uint64_t daemon_workers; /* 0: one per CPU */
+    uint64_t daemon_heartbeat_timeout_ms;
     uint64_t daemon_busy_poll_us;
 
     uint64_t limits_max_connections;
@@ -50,6 +59,7 @@ struct config {
     uint64_t limits_write_timeout_ms;
     uint64_t limits_linger_timeout_ms;
     uint64_t limits_drain_timeout_ms;
+    uint64_t limits_max_wait_ms;
 
     uint64_t log_level; /* enum log_level */
 
@@ -83,6 +93,12 @@ int config_set(struct config *config, const char *assignment, struct config_erro
 /* What only the whole can tell: required options, options that do not fit together. Adds the
  * default listener where none is configured. 0 or CONFIG_BAD. */
 int config_finish(struct config *config, struct config_error *error);
+
+/* The whole configuration as a sealed file in memory, for another process of the same binary. A
+ * descriptor, or -errno. */
+int config_share(const struct config *config);
+/* What config_share has written. 0 or -errno. */
+int config_receive(struct config *config, int fd);
 
 /* Every option commented with its default: the text of conf/actd.conf. */
 void config_print_defaults(FILE *out);

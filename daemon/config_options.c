@@ -14,6 +14,8 @@
 #define HOUR_MS     UINT64_C(3600000)
 
 static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
+static const char *const tree_verifies[] = {"header", "structure", "digest", NULL};
+static const char *const no_yes[] = {"no", "yes", NULL};
 static const char *const warmup_modes[] = {"none", "read", NULL};
 static const char *const warmup_readies[] = {"before", "after", NULL};
 
@@ -21,11 +23,24 @@ static const char *const warmup_readies[] = {"before", "after", NULL};
 /* clang-format off */
 const struct config_option config_options[] = {
     {"tree", "path", CONFIG_PATH, FIELD(tree_path), NULL, 0, 0, NULL,
-     "The ACT file to serve. Required. Replace it by rename, never in place."},
+     "The ACT file to serve. Required. Replace it by rename, never in place; then reload."},
     {"tree", "table_cache_bytes", CONFIG_NUMBER, FIELD(tree_table_cache_bytes), "4M", 0, 4 * GIB,
      NULL,
      "Memory for a cache of where the children of wide branches begin: lookups in files without\n"
      "tables of their own get several times faster. Filled as it is used. 0: none."},
+    {"tree", "verify", CONFIG_CHOICE, FIELD(tree_verify), "header", 0, 0, tree_verifies,
+     "How a file is checked before it is served, by a process of its own. header: what opening\n"
+     "looks at, at once whatever the size. structure: every object (reads the whole file);\n"
+     "lookups are safe without. digest: the same, and the file must have a digest."},
+    {"tree", "check_timeout_ms", CONFIG_NUMBER, FIELD(tree_check_timeout_ms), "600000", 100,
+     24 * HOUR_MS, NULL,
+     "How long checking and mapping a new file may take; then it is refused."},
+    {"tree", "watch", CONFIG_CHOICE, FIELD(tree_watch), "no", 0, 0, no_yes,
+     "yes: reload by itself when path is another file or has changed (touch will do), also where\n"
+     "a symbolic link on the way to it was switched. no: on SIGHUP and actctl reload only; and\n"
+     "when the served file was damaged in place, until a good one is there."},
+    {"tree", "settle_ms", CONFIG_NUMBER, FIELD(tree_settle_ms), "500", 10, HOUR_MS, NULL,
+     "How long the size and the time of change of a new file must rest before watch takes it."},
 
     {"listen", "tcp", CONFIG_TCP, FIELD(listen_tcp), NULL, 0, 0, NULL,
      "HOST:PORT to serve on; [ADDRESS]:PORT for IPv6; port 0 takes a free one and logs it.\n"
@@ -40,8 +55,14 @@ const struct config_option config_options[] = {
      "Connections that the kernel queues until they are accepted (it caps this at\n"
      "net.core.somaxconn)."},
 
-    {"daemon", "workers", CONFIG_NUMBER, FIELD(daemon_workers), "1", 1, 1, NULL,
-     "Worker processes. Only 1 is possible in this version: one process serves everything."},
+    {"daemon", "workers", CONFIG_NUMBER, FIELD(daemon_workers), "auto", 1, CONFIG_MAX_WORKERS, NULL,
+     "Worker processes, which answer requests. auto: one for each CPU that actd may use. They\n"
+     "share one copy of the file in memory."},
+
+    {"daemon", "heartbeat_timeout_ms", CONFIG_NUMBER, FIELD(daemon_heartbeat_timeout_ms), "10000",
+     500, HOUR_MS, NULL,
+     "A worker that gives no sign of life for so long is killed and replaced. A disk that does\n"
+     "not answer can hold a worker up as well."},
 
     {"daemon", "busy_poll_us", CONFIG_NUMBER, FIELD(daemon_busy_poll_us), "0", 0, 1000000, NULL,
      "How long a worker goes on looking for the next request before it sleeps. Sleeping and being\n"
@@ -98,6 +119,9 @@ const struct config_option config_options[] = {
      "On SIGTERM and SIGINT: how long requests that are in flight may take to be answered. After\n"
      "half of it further requests get DRAINING."},
 
+    {"limits", "max_wait_ms", CONFIG_NUMBER, FIELD(limits_max_wait_ms), "600000", 0, 24 * HOUR_MS,
+     NULL, "How long a request may ask to wait for a generation (wait_generation)."},
+
     {"log", "level", CONFIG_CHOICE, FIELD(log_level), "info", 0, 0, log_levels,
      "error, warning, info or debug."},
 
@@ -152,16 +176,27 @@ static bool is_in_bytes(const struct config_option *option)
     return len > 6 && strcmp(option->key + len - 6, "_bytes") == 0;
 }
 
+/* May it be "auto", which is 0? */
+static bool is_auto(const struct config_option *option)
+{
+    return option->default_value && strcmp(option->default_value, "auto") == 0;
+}
+
 static int set_number(uint64_t *field, const struct config_option *option, const char *text,
                       char *reason, size_t size)
 {
     char *end;
     errno = 0;
+    if (is_auto(option) && strcmp(text, "auto") == 0) {
+        *field = 0;
+        return 0;
+    }
     unsigned long long n = strtoull(text, &end, 10);
     int shift = is_in_bytes(option) ? suffix_shift(end) : (*end ? -1 : 0);
     if (*text < '0' || *text > '9' || shift < 0)
-        return bad(reason, size, "\"%s\" is not a number%s", text,
-                   is_in_bytes(option) ? " of bytes (K, M, G or T may follow)" : "");
+        return bad(reason, size, "\"%s\" is not a number%s%s", text,
+                   is_in_bytes(option) ? " of bytes (K, M, G or T may follow)" : "",
+                   is_auto(option) ? ", and not auto" : "");
     bool is_too_large = errno == ERANGE || n > UINT64_MAX >> shift;
     uint64_t value = is_too_large ? UINT64_MAX : (uint64_t)n << shift;
     if (value < option->min || value > option->max)

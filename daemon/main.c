@@ -3,13 +3,16 @@
  */
 #include "base/log.h"
 #include "build_config.h"
+#include "daemon/checker/checker.h"
 #include "daemon/config.h"
 #include "daemon/supervisor/supervisor.h"
+#include "daemon/worker/link.h"
 
 #include <errno.h>
 #include <getopt.h>
 #include <malloc.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define EXIT_USAGE     2
@@ -32,7 +35,8 @@ static const char help[] =
     "  actd --set tree.path=cities.act --set listen.unix=/tmp/actd.sock \\\n"
     "       --set listen.tcp=127.0.0.1:7411\n"
     "\n"
-    "Signals: TERM and INT answer what is in flight and stop; a second one stops at once.\n"
+    "Signals: TERM and INT answer what is in flight and stop; a second one stops at once. HUP\n"
+    "looks at the file again and serves it if it is good. USR1 logs statistics.\n"
     "Exit status: 0 stopped, 1 cannot serve, 2 the command line or the configuration is wrong.\n"
     "See actd(8), actd.conf(5), actctl(1).\n";
 
@@ -127,6 +131,21 @@ static int run(const struct command_line *command)
     return status;
 }
 
+/* What the supervisor starts from the same binary, with descriptors that only it has. -1: neither.
+ */
+static int run_role(int argc, char **argv)
+{
+    struct stat st;
+    bool is_worker = argc == 3 && strcmp(argv[1], "--worker") == 0;
+    if (!is_worker && (argc != 2 || strcmp(argv[1], "--checker") != 0))
+        return -1;
+    if (fstat(LINK_CONTROL_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+        fprintf(stderr, "actd: %s is for actd's own use\n", argv[1]);
+        return EXIT_USAGE;
+    }
+    return is_worker ? link_run((unsigned)strtoul(argv[2], NULL, 10)) : checker_run();
+}
+
 int main(int argc, char **argv)
 {
     struct command_line command = {.assignments = calloc((size_t)argc + 1, sizeof(char *))};
@@ -137,7 +156,9 @@ int main(int argc, char **argv)
     /* Large buffers always come from the kernel and go back to it: they grow without being copied,
      * and leave no holes. (By itself malloc moves this limit up.) */
     mallopt(M_MMAP_THRESHOLD, 128 * 1024);
-    int status = parse(argc, argv, &command);
+    int status = run_role(argc, argv);
+    if (status < 0)
+        status = parse(argc, argv, &command);
     if (status < 0)
         status = run(&command);
     free(command.assignments);

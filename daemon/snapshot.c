@@ -9,14 +9,15 @@
 #include "daemon/snapshot.h"
 
 #include "base/fd.h"
-#include "base/log.h"
 
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -53,10 +54,10 @@ static bool read_pair(const struct snapshot *snapshot, uint64_t offset, uint64_t
 static bool is_merge_of_ours(const struct snapshot *snapshot, uint64_t size)
 {
     uint64_t offset = size - TRAILER_BYTES, trailer[2];
-    for (unsigned i = 0; i < TRAILERS_MAX && offset >= snapshot->size_bytes; i++) {
+    for (unsigned i = 0; i < TRAILERS_MAX && offset >= snapshot->generation.size_bytes; i++) {
         if (!read_pair(snapshot, offset, trailer))
             return false;
-        if (trailer[1] == snapshot->root_offset)
+        if (trailer[1] == snapshot->generation.root_offset)
             return true;
         if (trailer[0] == 0 || trailer[0] >= offset)
             return false;
@@ -71,41 +72,78 @@ static const char *find_damage(const struct snapshot *snapshot, const struct sta
     uint64_t size = (uint64_t)st->st_size, header[2];
     uint64_t magic;
     memcpy(&magic, "ACTree03", sizeof magic);
-    if (size < snapshot->size_bytes)
+    if (size < snapshot->generation.size_bytes)
         return "the file was truncated in place";
     if (!read_pair(snapshot, 0, header))
         return "the file was changed in place and cannot be read";
     if (header[0] != le64toh(magic))
         return "the file was overwritten in place";
-    if (header[1] == snapshot->root_offset)
+    if (header[1] == snapshot->generation.root_offset)
         return NULL;
-    if (size > snapshot->size_bytes && is_merge_of_ours(snapshot, size))
+    if (size > snapshot->generation.size_bytes && is_merge_of_ours(snapshot, size))
         return NULL;
     return "the file was overwritten in place";
 }
 
 /* The digest, where the file has one. Else size, root and time of writing: what a faithful copy
  * keeps and another version changes. */
-static uint64_t identity_of(const struct snapshot *snapshot, const struct act_info *info)
+static uint64_t identity_of(const struct generation *generation, const struct act_info *info)
 {
     if (info->metadata_state == ACT_METADATA_FULL)
         return XXH3_64bits(info->metadata.digest, sizeof info->metadata.digest);
-    uint64_t facts[4] = {htole64(snapshot->size_bytes), htole64(snapshot->root_offset),
-                         htole64((uint64_t)snapshot->mtime.tv_sec),
-                         htole64((uint64_t)snapshot->mtime.tv_nsec)};
+    uint64_t facts[4] = {htole64(generation->size_bytes), htole64(generation->root_offset),
+                         htole64((uint64_t)generation->mtime.tv_sec),
+                         htole64((uint64_t)generation->mtime.tv_nsec)};
     return XXH3_64bits(facts, sizeof facts);
 }
 
-static const char *remark_on(const struct act_info *info)
+__attribute__((format(printf, 2, 3))) static void add_remark(struct generation *generation,
+                                                             const char *format, ...)
 {
-    switch (info->metadata_state) {
-    case ACT_METADATA_DAMAGED:
-        return "its metadata is damaged: it is served without; write the file again";
-    case ACT_METADATA_FOREIGN:
-        return "its metadata belongs to another root: it is served without; write the file again";
-    default:
-        return NULL;
-    }
+    size_t len = strlen(generation->remark), size = sizeof generation->remark;
+    va_list args;
+    if (len > 0 && len + 2 < size)
+        len += (size_t)snprintf(generation->remark + len, size - len, "; ");
+    va_start(args, format);
+    vsnprintf(generation->remark + len, size - len, format, args);
+    va_end(args);
+}
+
+static const struct {
+    uint32_t magic; /* f_type of statfs */
+    const char *name;
+} remote_file_systems[] = {
+    {0x6969, "NFS"},       {0xff534d42, "CIFS"}, {0xfe534d42, "SMB2"}, {0x517b, "SMB"},
+    {0x01021997, "9P"},    {0x00c36400, "Ceph"}, {0x5346414f, "AFS"},  {0x6b414653, "kAFS"},
+    {0x7461636f, "OCFS2"}, {0x01161970, "GFS2"}, {0x73757245, "Coda"}, {0x0bd00bd0, "Lustre"},
+    {0x47504653, "GPFS"},
+};
+
+/* What is odd, and no reason to refuse the file. */
+static void remark_on(struct generation *generation, int fd, const struct act_info *info)
+{
+    struct statfs fs;
+    if (info->metadata_state == ACT_METADATA_DAMAGED)
+        add_remark(generation,
+                   "its metadata is damaged: it is served without; write the file again");
+    if (info->metadata_state == ACT_METADATA_FOREIGN)
+        add_remark(generation, "its metadata belongs to another root: it is served without; write "
+                               "the file again");
+    if (fstatfs(fd, &fs) < 0)
+        return;
+    for (size_t i = 0; i < sizeof remote_file_systems / sizeof *remote_file_systems; i++)
+        if ((uint32_t)fs.f_type == remote_file_systems[i].magic)
+            add_remark(generation,
+                       "it lies on a network file system (%s): a page that is not in memory waits "
+                       "for the network; copy it to a local disk",
+                       remote_file_systems[i].name);
+}
+
+static int fail_errno(struct act_error *error, const char *path, const char *what)
+{
+    int saved = errno;
+    snprintf(error->message, sizeof error->message, "%.512s: %s: %s", path, what, strerror(saved));
+    return -saved;
 }
 
 static int refuse_mixed(const char *path, struct act_error *error)
@@ -118,58 +156,97 @@ static int refuse_mixed(const char *path, struct act_error *error)
     return ACT_NOT_BYTES;
 }
 
-static int snapshot_fill(struct snapshot *snapshot, const char *path, struct act_error *error)
+int generation_open(const char *path, struct act_error *error)
 {
-    struct stat st;
-    struct act_info info;
-    /* O_NONBLOCK: a FIFO without a writer must not hang the open; act_open_fd then refuses it. */
-    snapshot->fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (snapshot->fd < 0 || fstat(snapshot->fd, &st) < 0) {
-        int saved = errno;
-        snprintf(error->message, sizeof error->message, "%.512s: cannot open: %s", path,
-                 strerror(saved));
-        return -saved;
-    }
-    int r = act_open_fd(snapshot->fd, path, &snapshot->tree, error);
-    if (r != 0)
-        return r;
-    act_info(snapshot->tree, &info);
-    if (info.values == ACT_VALUES_MIXED)
-        return refuse_mixed(path, error);
-    snapshot->remark = remark_on(&info);
-    snapshot->device = st.st_dev;
-    snapshot->inode = st.st_ino;
-    snapshot->size_bytes = info.size_bytes;
-    snapshot->root_offset = info.root_offset;
-    /* mtime was taken before the header was read: a write in between shows as a change. */
-    snapshot->mtime = snapshot->seen_mtime = st.st_mtim;
-    snapshot->seen_size_bytes = info.size_bytes;
-    snapshot->identity = identity_of(snapshot, &info);
-    snapshot->n_roots = act_root_history(snapshot->tree, snapshot->roots, SNAPSHOT_ROOTS_MAX);
-    if (snapshot->n_roots > SNAPSHOT_ROOTS_MAX)
-        snapshot->n_roots = SNAPSHOT_ROOTS_MAX;
-    return 0;
+    /* O_NONBLOCK: a FIFO without a writer must not hang the open; it is refused afterwards. */
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    return fd >= 0 ? fd : fail_errno(error, path, "cannot open");
 }
 
-int snapshot_open(const char *path, uint64_t number, size_t table_cache_bytes,
-                  struct snapshot **ret, struct act_error *error)
+int generation_examine(int fd, const char *path, struct generation *ret, struct act_error *error)
 {
-    struct snapshot *snapshot = malloc(sizeof *snapshot);
+    struct stat st;
+    struct act *tree;
+    struct act_info info;
+    *ret = (struct generation){0};
+    if (fstat(fd, &st) < 0)
+        return fail_errno(error, path, "cannot stat");
+    ret->device = st.st_dev;
+    ret->inode = st.st_ino;
+    ret->size_bytes = (uint64_t)st.st_size;
+    /* Taken before the header is read: a write in between shows as a change. */
+    ret->mtime = st.st_mtim;
+    int r = act_open_fd(fd, path, &tree, error);
+    if (r != 0)
+        return r;
+    act_info(tree, &info);
+    ret->size_bytes = info.size_bytes;
+    ret->root_offset = info.root_offset;
+    ret->identity = identity_of(ret, &info);
+    ret->n_roots = act_root_history(tree, ret->roots, GENERATION_ROOTS_MAX);
+    if (ret->n_roots > GENERATION_ROOTS_MAX)
+        ret->n_roots = GENERATION_ROOTS_MAX;
+    remark_on(ret, fd, &info);
+    act_close(tree);
+    return info.values == ACT_VALUES_MIXED ? refuse_mixed(path, error) : 0;
+}
+
+static struct snapshot *snapshot_alloc(int fd, const char *path,
+                                       const struct generation *generation)
+{
+    struct snapshot *snapshot = calloc(1, sizeof *snapshot);
     char *copy = strdup(path);
     if (!snapshot || !copy) {
         free(snapshot);
         free(copy);
-        snprintf(error->message, sizeof error->message, "%.512s: out of memory", path);
-        return -ENOMEM;
+        return NULL;
     }
-    *snapshot = (struct snapshot){.fd = -1, .path = copy, .refs = 1, .number = number};
-    int r = snapshot_fill(snapshot, path, error);
+    snapshot->generation = *generation;
+    snapshot->fd = fd;
+    snapshot->path = copy;
+    snapshot->refs = 1;
+    snapshot->seen_size_bytes = generation->size_bytes;
+    snapshot->seen_mtime = generation->mtime;
+    return snapshot;
+}
+
+int snapshot_new(int fd, const char *path, const struct generation *generation,
+                 size_t table_cache_bytes, struct snapshot **ret, struct act_error *error)
+{
+    struct act_info info;
+    struct snapshot *snapshot = snapshot_alloc(fd, path, generation);
+    if (!snapshot) {
+        errno = ENOMEM;
+        return fail_errno(error, path, "cannot map");
+    }
+    int r = act_open_fd(fd, path, &snapshot->tree, error);
+    if (r == 0) {
+        act_info(snapshot->tree, &info);
+        if (info.size_bytes != generation->size_bytes ||
+            info.root_offset != generation->root_offset) {
+            snprintf(error->message, sizeof error->message,
+                     "%.512s: it changed while it was opened", path);
+            r = ACT_BAD_ROOT;
+        }
+    }
     if (r != 0) {
-        snapshot_unref(snapshot);
+        snapshot->fd = -1;
+        snapshot_free(snapshot);
         return r;
     }
     /* Without memory for it lookups are slower and as right. */
     (void)act_cache_tables(snapshot->tree, table_cache_bytes);
+    *ret = snapshot;
+    return 0;
+}
+
+int snapshot_new_damaged(int fd, const char *path, const struct generation *generation,
+                         const char *reason, struct snapshot **ret)
+{
+    struct snapshot *snapshot = snapshot_alloc(fd, path, generation);
+    if (!snapshot)
+        return -ENOMEM;
+    snapshot_damage(snapshot, reason);
     *ret = snapshot;
     return 0;
 }
@@ -180,10 +257,13 @@ struct snapshot *snapshot_ref(struct snapshot *snapshot)
     return snapshot;
 }
 
-void snapshot_unref(struct snapshot *snapshot)
+bool snapshot_unref(struct snapshot *snapshot)
 {
-    if (!snapshot || --snapshot->refs > 0)
-        return;
+    return snapshot && --snapshot->refs == 0;
+}
+
+void snapshot_free(struct snapshot *snapshot)
+{
     act_close(snapshot->tree);
     fd_closep(&snapshot->fd);
     free(snapshot->path);
@@ -221,9 +301,10 @@ bool snapshot_unchanged(struct snapshot *snapshot)
     return !snapshot->damage;
 }
 
-void snapshot_log_damage(const struct snapshot *snapshot)
+void snapshot_damage(struct snapshot *snapshot, const char *reason)
 {
-    log_error("generation %llu: %s: %s; queries are answered with IO_ERROR. Replace files by "
-              "rename, and restart actd",
-              (unsigned long long)snapshot->number, snapshot->path, snapshot->damage);
+    if (snapshot->damage)
+        return;
+    snprintf(snapshot->damage_text, sizeof snapshot->damage_text, "%s", reason);
+    snapshot->damage = snapshot->damage_text;
 }

@@ -7,55 +7,57 @@
  * snapshot_unchanged asks once whether the file is still what was opened; if it is not, the turn's
  * results are dropped. Files replaced by rename are a different inode and do not matter here.
  *
- * Counted: the supervisor and the worker hold one reference each. Single-threaded.
+ * Counted: the worker and each of its jobs hold one reference. Single-threaded, but for opening and
+ * freeing one that nobody else knows.
  */
 #pragma once
 
 #include "act/act.h"
 #include "base/slice.h"
-
-#include <sys/types.h>
-#include <time.h>
-
-/* Of a file with a longer history the newest are known. */
-#define SNAPSHOT_ROOTS_MAX 100
+#include "daemon/generation.h"
 
 struct snapshot {
-    struct act *tree; /* owned */
+    struct generation generation;
+    struct act *tree; /* owned; NULL: it could not be mapped, damage says why */
     int fd;           /* owned; the inode is watched through it */
     char *path;       /* owned */
     unsigned refs;
 
-    uint64_t number;   /* running number, for people */
-    uint64_t identity; /* the same on every host that serves the same file */
-    dev_t device;
-    ino_t inode;
-    uint64_t size_bytes; /* as mapped */
-    uint64_t root_offset;
-    struct timespec mtime;              /* at open */
-    uint64_t roots[SNAPSHOT_ROOTS_MAX]; /* that the file has had, newest first */
-    size_t n_roots;
-
     uint64_t seen_size_bytes; /* at the last check that found the tree unharmed */
     struct timespec seen_mtime;
-    bool is_settled;    /* nobody had written for a while when that was seen */
-    const char *remark; /* NULL, or what is odd about the file and no reason to refuse it */
-    const char *damage; /* NULL, or why its answers cannot be trusted any more: static text */
+    bool is_settled;       /* nobody had written for a while when that was seen */
+    const char *damage;    /* NULL, or why its answers cannot be trusted any more */
+    char damage_text[256]; /* where damage may point */
 };
 
-/* Opens path as generation number, with a cache of sibling tables of so many bytes. 0; with error
- * filled in: an outcome of act_open_fd, ACT_NOT_BYTES (byte values, merged by a writer that does
- * not know them), or -errno. */
-int snapshot_open(const char *path, uint64_t number, size_t table_cache_bytes,
-                  struct snapshot **ret, struct act_error *error);
+/* Opens path without waiting for anything that is not a regular file. A descriptor, or -errno with
+ * error filled in. */
+int generation_open(const char *path, struct act_error *error);
+
+/* The facts about an open file, but for its number. 0; with error filled in: an outcome of
+ * act_open_fd, ACT_NOT_BYTES (byte values, merged by a writer that does not know them), or -errno.
+ * Device, inode, size and mtime are there even then, as far as they could be told. */
+int generation_examine(int fd, const char *path, struct generation *ret, struct act_error *error);
+
+/* Maps the file, which must be what generation says, with a cache of sibling tables of so many
+ * bytes. Takes over fd on success. 0, or as generation_examine; a file that is not what it was
+ * gives ACT_BAD_ROOT. */
+int snapshot_new(int fd, const char *path, const struct generation *generation,
+                 size_t table_cache_bytes, struct snapshot **ret, struct act_error *error);
+/* One that answers nothing, where a file that was good cannot be mapped any more. Takes over fd on
+ * success. 0 or -ENOMEM. */
+int snapshot_new_damaged(int fd, const char *path, const struct generation *generation,
+                         const char *reason, struct snapshot **ret);
 
 struct snapshot *snapshot_ref(struct snapshot *snapshot);
-/* Unmaps and closes with the last reference. NULL is fine. */
-void snapshot_unref(struct snapshot *snapshot);
+/* True: that was the last reference, and the caller has to call snapshot_free, in whatever thread:
+ * unmapping takes long. NULL is fine. */
+bool snapshot_unref(struct snapshot *snapshot);
+void snapshot_free(struct snapshot *snapshot);
 
 /* May replies made from this snapshot since the last check leave? One fstat where nothing has
  * changed. False: snapshot->damage says why, and stays. */
 bool snapshot_unchanged(struct snapshot *snapshot);
 
-/* Tells the log that a check has just failed, and what to do. */
-void snapshot_log_damage(const struct snapshot *snapshot);
+/* Its answers cannot be trusted any more; the first reason stays. The text is copied. */
+void snapshot_damage(struct snapshot *snapshot, const char *reason);

@@ -1,62 +1,17 @@
 /*
- * stats: what the worker counts, what the kernel counts, and the one table of their names.
+ * stats: the one table of names for what workers count and what the kernel counts.
  *
- * Counters live in struct worker_stats, written by the worker alone. stats_collect joins them with
- * what the kernel tells now; the method stats, /stats and /metrics only print the result.
+ * Counters live on the board, where each worker writes its own; stats_collect sums them and joins
+ * them with what the kernel tells now. The method stats, /stats and /metrics only print the result.
  */
 #pragma once
 
-#include "daemon/config.h"
-#include "daemon/methods.h"
-#include "daemon/snapshot.h"
+#include "daemon/board.h"
 
-struct method_stats {
-    uint64_t requests; /* dispatched, whatever came of them */
-    uint64_t errors;   /* answered with an error */
-    uint64_t hits;     /* keys that have a value (get, mget, exists), positions that exist (node) */
-    uint64_t misses;
-};
-
-struct worker_stats {
-    uint64_t connections_open;
-    uint64_t connections_accepted;
-    uint64_t connections_timed_out;
-    uint64_t connections_broken;  /* closed because of what they sent */
-    uint64_t connections_evicted; /* closed because they read slowly while buffers were short */
-    uint64_t requests_sliced;     /* took more than one slice */
-    uint64_t requests_running;    /* between their slices now */
-    uint64_t read_bytes, written_bytes;
-    uint64_t buffer_bytes;
-    uint64_t notifications_ignored, responses_ignored;
-    uint64_t refused_requests; /* answered before a method was found */
-    struct method_stats method[N_METHODS];
-};
-
-/* Written by the warm-up thread, read by the loop. */
-struct warmup_progress {
-    _Atomic int state; /* enum warmup_state */
-    _Atomic uint64_t read_bytes;
-    _Atomic uint64_t total_bytes;
-};
-
-enum warmup_state { WARMUP_OFF, WARMUP_RUNNING, WARMUP_DONE, WARMUP_FAILED };
-
-/* What statistics and info tell about. Owned by the supervisor. */
-struct service {
-    const struct config *config;
-    const struct worker_stats *worker;
-    struct snapshot *snapshot;
-    const struct warmup_progress *warmup;
-    uint64_t started_ms; /* clock_ms */
-    bool is_draining;
-};
-
-/* Why the service is not ready for queries, or NULL if it is. */
-const char *service_unready_reason(const struct service *service);
 /* "off", "running", "done", "failed". */
 const char *warmup_state_name(const struct warmup_progress *warmup);
 
-#define STAT_UNKNOWN UINT64_MAX
+#define STAT_UNKNOWN BOARD_UNKNOWN
 
 enum stat_type { STAT_COUNTER, STAT_GAUGE };
 
@@ -137,5 +92,8 @@ struct stats_report {
     const char *warmup_state;
 };
 
+/* Page faults of a process, also of one that is dead and not yet reaped. False: unknown. */
+bool stats_read_faults(int32_t pid, uint64_t *ret_minor, uint64_t *ret_major);
+
 /* Reads /proc and getrusage: tens of microseconds, no allocation. */
-void stats_collect(const struct service *service, struct stats_report *ret);
+void stats_collect(const struct board *board, struct stats_report *ret);

@@ -3,6 +3,9 @@
  *
  * The loop watches libmicrohttpd's epoll descriptor (on_ready) and keeps its next time limit
  * (on_timer); both call MHD_run, which calls on_request for each request.
+ *
+ * POST /reload waits for what comes of it without holding anybody up: its connection is suspended
+ * (ask_reload) until on_reload_done.
  */
 #include "daemon/admin/admin.h"
 
@@ -19,6 +22,10 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
                                   const char *method, const char *version, const char *body,
                                   size_t *body_size, void **state);
 
+static void on_request_end(void *context, struct MHD_Connection *connection, void **state,
+                           enum MHD_RequestTerminationCode code);
+static void on_reload_done(struct reload_request *request, bool is_accepted, const char *text);
+
 /* Headers and reply of one connection. */
 #define CONNECTION_BYTES ((size_t)16 * 1024)
 
@@ -27,39 +34,52 @@ struct admin {
     struct listen_socket socket;
     uv_poll_t poll;
     uv_timer_t timer;
-    const struct service *service; /* borrowed */
+    const struct board *board;       /* borrowed */
+    struct reload *reload;           /* borrowed */
+    unsigned n_waiting, max_waiting; /* requests that wait for a reload */
+};
+
+/* A request between the calls of on_request. */
+struct admin_request {
+    struct reload_request waiting; /* first: on_reload_done is given it */
+    struct admin *admin;
+    struct MHD_Connection *connection;
+    bool is_waiting;
+    unsigned status; /* 0: no answer yet */
+    char *text;      /* owned until it is sent */
 };
 
 /* A page: its text (owned by the caller) and its HTTP status. */
-typedef int (*page_function)(const struct service *service, char **ret_text, unsigned *ret_status);
+typedef int (*page_function)(const struct board *board, char **ret_text, unsigned *ret_status);
 
-static int page_livez(const struct service *service, char **ret_text, unsigned *ret_status)
+static int page_livez(const struct board *board, char **ret_text, unsigned *ret_status)
 {
-    (void)service;
+    (void)board;
     *ret_status = MHD_HTTP_OK;
     *ret_text = strdup("ok\n");
     return *ret_text ? 0 : -ENOMEM;
 }
 
-static int page_readyz(const struct service *service, char **ret_text, unsigned *ret_status)
+static int page_readyz(const struct board *board, char **ret_text, unsigned *ret_status)
 {
-    const char *reason = service_unready_reason(service);
+    char line[BOARD_TEXT_BYTES];
+    const char *reason = board_unready_reason(board, line, sizeof line);
     *ret_status = reason ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK;
     if (asprintf(ret_text, reason ? "not ready: %s\n" : "ready\n", reason) < 0)
         return -ENOMEM;
     return 0;
 }
 
-static int page_stats(const struct service *service, char **ret_text, unsigned *ret_status)
+static int page_stats(const struct board *board, char **ret_text, unsigned *ret_status)
 {
     *ret_status = MHD_HTTP_OK;
-    return render_json(service, ret_text);
+    return render_json(board, ret_text);
 }
 
-static int page_metrics(const struct service *service, char **ret_text, unsigned *ret_status)
+static int page_metrics(const struct board *board, char **ret_text, unsigned *ret_status)
 {
     *ret_status = MHD_HTTP_OK;
-    return render_prometheus(service, ret_text);
+    return render_prometheus(board, ret_text);
 }
 
 static const struct page {
@@ -72,9 +92,9 @@ static const struct page {
     {"/metrics", "text/plain; version=0.0.4; charset=utf-8", page_metrics},
 };
 
-/* Takes over text. */
+/* Takes over text. allowed: NULL, or the methods that the page knows. */
 static enum MHD_Result respond(struct MHD_Connection *connection, unsigned status, const char *type,
-                               char *text)
+                               char *text, const char *allowed)
 {
     struct MHD_Response *response =
         MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
@@ -85,8 +105,8 @@ static enum MHD_Result respond(struct MHD_Connection *connection, unsigned statu
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
-        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+    if (allowed)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, allowed);
     enum MHD_Result r = MHD_queue_response(connection, status, response);
     MHD_destroy_response(response);
     return r;
@@ -96,38 +116,112 @@ static enum MHD_Result respond_error(struct MHD_Connection *connection, unsigned
                                      const char *text)
 {
     char *copy = strdup(text);
-    return copy ? respond(connection, status, "text/plain; charset=utf-8", copy) : MHD_NO;
+    return copy ? respond(connection, status, "text/plain; charset=utf-8", copy, NULL) : MHD_NO;
+}
+
+static enum MHD_Result respond_not_allowed(struct MHD_Connection *connection, const char *allowed)
+{
+    char *text;
+    if (asprintf(&text, "only %s\n", allowed) < 0)
+        return MHD_NO;
+    return respond(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", text,
+                   allowed);
+}
+
+static void on_reload_done(struct reload_request *waiting, bool is_accepted, const char *text)
+{
+    struct admin_request *request = (struct admin_request *)waiting;
+    struct admin *admin = request->admin;
+    request->status = is_accepted                       ? MHD_HTTP_OK
+                      : admin->board->head->is_draining ? MHD_HTTP_SERVICE_UNAVAILABLE
+                                                        : MHD_HTTP_CONFLICT;
+    if (render_reload(admin->board, is_accepted, text, &request->text) < 0)
+        request->text = NULL;
+    if (request->is_waiting)
+        MHD_resume_connection(request->connection);
+    request->is_waiting = false;
+}
+
+static enum MHD_Result ask_reload(struct admin *admin, struct admin_request *request)
+{
+    if (admin->socket.path[0] == '\0')
+        return respond_error(request->connection, MHD_HTTP_FORBIDDEN,
+                             "a reload can be asked for on the admin endpoint's Unix sockets only "
+                             "(admin.unix)\n");
+    if (admin->n_waiting == admin->max_waiting)
+        return respond_error(request->connection, MHD_HTTP_SERVICE_UNAVAILABLE,
+                             "too many requests wait for a reload (admin.max_connections)\n");
+    request->waiting.on_done = on_reload_done;
+    admin->n_waiting++;
+    request->is_waiting = true;
+    MHD_suspend_connection(request->connection);
+    reload_ask(admin->reload, "POST /reload", &request->waiting);
+    return MHD_YES;
+}
+
+static enum MHD_Result on_reload_request(struct admin *admin, struct admin_request *request,
+                                         const char *method)
+{
+    char *text = request->text;
+    if (strcmp(method, "POST") != 0)
+        return respond_not_allowed(request->connection, "POST");
+    if (request->status == 0)
+        return ask_reload(admin, request);
+    request->text = NULL;
+    return text ? respond(request->connection, request->status, "application/json", text, NULL)
+                : MHD_NO;
+}
+
+static void on_request_end(void *context, struct MHD_Connection *connection, void **state,
+                           enum MHD_RequestTerminationCode code)
+{
+    struct admin_request *request = *state;
+    struct admin *admin = context;
+    (void)connection;
+    (void)code;
+    if (!request)
+        return;
+    admin->n_waiting -= request->waiting.on_done != NULL;
+    free(request->text);
+    free(request);
+    *state = NULL;
 }
 
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *body,
                                   size_t *body_size, void **state)
 {
-    static int seen;
-    const struct admin *admin = context;
+    struct admin *admin = context;
+    struct admin_request *request = *state;
     char *text;
     unsigned status;
     (void)version;
     (void)body;
-    if (!*state) { /* the headers; a reply may follow only on the next call */
-        *state = &seen;
+    if (!request) { /* the headers; a reply may follow only on the next call */
+        *state = request = calloc(1, sizeof *request);
+        if (!request)
+            return MHD_NO;
+        request->admin = admin;
+        request->connection = connection;
         return MHD_YES;
     }
     if (*body_size > 0) { /* read and dropped: a reply amid it could be lost with the connection */
         *body_size = 0;
         return MHD_YES;
     }
+    if (strcmp(url, "/reload") == 0)
+        return on_reload_request(admin, request, method);
     if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
-        return respond_error(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        return respond_not_allowed(connection, "GET, HEAD");
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
         if (strcmp(pages[i].url, url) != 0)
             continue;
-        if (pages[i].make(admin->service, &text, &status) < 0)
+        if (pages[i].make(admin->board, &text, &status) < 0)
             return MHD_NO;
-        return respond(connection, status, pages[i].type, text);
+        return respond(connection, status, pages[i].type, text, NULL);
     }
     return respond_error(connection, MHD_HTTP_NOT_FOUND,
-                         "there is /livez, /readyz, /stats and /metrics\n");
+                         "there is /livez, /readyz, /stats, /metrics, and POST /reload\n");
 }
 
 __attribute__((format(printf, 2, 0))) static void on_http_log(void *context, const char *format,
@@ -178,12 +272,12 @@ static void on_timer(uv_timer_t *timer)
 static struct MHD_Daemon *start_http(struct admin *admin, const struct config *config, int fd)
 {
     unsigned timeout_s = (unsigned)((config->admin_timeout_ms + 999) / 1000);
-    return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, admin,
-                            MHD_OPTION_EXTERNAL_LOGGER, on_http_log, admin,
+    return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME, 0, NULL,
+                            NULL, on_request, admin, MHD_OPTION_EXTERNAL_LOGGER, on_http_log, admin,
                             MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
                             (unsigned)config->admin_max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
                             timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES,
-                            MHD_OPTION_END);
+                            MHD_OPTION_NOTIFY_COMPLETED, on_request_end, admin, MHD_OPTION_END);
 }
 
 static int watch(struct admin *admin, uv_loop_t *loop)
@@ -201,13 +295,15 @@ static int watch(struct admin *admin, uv_loop_t *loop)
 }
 
 int admin_start(uv_loop_t *loop, struct listen_socket *sock, const struct config *config,
-                const struct service *service, struct admin **ret)
+                const struct board *board, struct reload *reload, struct admin **ret)
 {
     struct admin *admin = calloc(1, sizeof *admin);
     int r = -ENOMEM;
     if (admin) {
         admin->socket = *sock;
-        admin->service = service;
+        admin->board = board;
+        admin->reload = reload;
+        admin->max_waiting = (unsigned)(config->admin_max_connections + 1) / 2;
         admin->http = start_http(admin, config, sock->fd);
         r = admin->http ? watch(admin, loop) : -EIO;
     }

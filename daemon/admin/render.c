@@ -34,10 +34,10 @@ static json_object *json_method(const struct method_stats *stats)
     return object;
 }
 
-int render_json(const struct service *service, char **ret)
+int render_json(const struct board *board, char **ret)
 {
     struct stats_report report;
-    stats_collect(service, &report);
+    stats_collect(board, &report);
     json_object *root = json_object_new_object();
     json_object_object_add(root, "server", json_object_new_string("actd"));
     json_object_object_add(root, "version", json_object_new_string(ACTD_VERSION));
@@ -50,6 +50,37 @@ int render_json(const struct service *service, char **ret)
         json_object_object_add(group_of(root, "methods"), method_names[i],
                                json_method(&report.method[i]));
     *ret = strdup(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY));
+    json_object_put(root);
+    return *ret ? 0 : -ENOMEM;
+}
+
+static json_object *json_generation(const struct generation *generation)
+{
+    json_object *object = json_object_new_object();
+    json_object_object_add(object, "number", json_object_new_uint64(generation->number));
+    json_object_object_add(object, "identity", json_object_new_uint64(generation->identity));
+    return object;
+}
+
+int render_reload(const struct board *board, bool is_accepted, const char *text, char **ret)
+{
+    char damage[BOARD_TEXT_BYTES];
+    const struct board_head *head = board->head;
+    json_object *root = json_object_new_object();
+    json_object *generation = json_generation(&head->generation);
+    if (is_accepted) {
+        json_object_object_add(root, "generation", generation);
+        json_object_object_add(root, "path", json_object_new_string(board->config->tree_path));
+        json_object_object_add(root, "size_bytes",
+                               json_object_new_uint64(head->generation.size_bytes));
+    } else {
+        json_object_object_add(root, "error", json_object_new_string(text));
+        board_text_get(&head->damage, damage, sizeof damage);
+        if (head->is_damaged)
+            json_object_object_add(generation, "damage", json_object_new_string(damage));
+        json_object_object_add(root, "serving", generation);
+    }
+    *ret = strdup(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN));
     json_object_put(root);
     return *ret ? 0 : -ENOMEM;
 }
@@ -87,19 +118,20 @@ static void print_methods(FILE *out, const struct stats_report *report)
 #undef X
 }
 
-int render_prometheus(const struct service *service, char **ret)
+int render_prometheus(const struct board *board, char **ret)
 {
     struct stats_report report;
     char *text = NULL;
     size_t size;
-    stats_collect(service, &report);
+    stats_collect(board, &report);
     FILE *out = open_memstream(&text, &size);
     if (!out)
         return -ENOMEM;
     print_rows(out, &report);
     print_methods(out, &report);
     print_head(out, "actd_ready", "gauge", "1 if the service is ready for queries.");
-    fprintf(out, "actd_ready %d\n", service_unready_reason(service) ? 0 : 1);
+    char line[BOARD_TEXT_BYTES];
+    fprintf(out, "actd_ready %d\n", board_unready_reason(board, line, sizeof line) ? 0 : 1);
     bool is_bad = ferror(out);
     if (fclose(out) != 0 || is_bad) {
         free(text);

@@ -6,7 +6,10 @@
 #include "daemon/stats.h"
 
 /* One JSON object, for /stats. *ret is owned by the caller (free). 0 or -ENOMEM. */
-int render_json(const struct service *service, char **ret);
+int render_json(const struct board *board, char **ret);
+
+/* The answer to POST /reload, JSON. text: why the file was refused. Likewise. */
+int render_reload(const struct board *board, bool is_accepted, const char *text, char **ret);
 
 /* Prometheus text format 0.0.4, for /metrics. Likewise. */
-int render_prometheus(const struct service *service, char **ret);
+int render_prometheus(const struct board *board, char **ret);

@@ -1,62 +1,89 @@
 /*
  * supervisor: see supervisor.h.
  *
- * Start: open the tree, bind the sockets, accept; with a warm-up, say ready before it or after it.
- * Whatever fails on the way is logged with its remedy, and the process ends with status 1.
+ * Start: the workers are started and the file is checked; once it is good the sockets are bound,
+ * and connections are accepted as soon as one worker serves. Ready is said when all do; with a
+ * warm-up, before it or after it. Whatever fails on the way is logged with its remedy, and the
+ * process ends with status 1.
  *
- * Stop: on SIGTERM or SIGINT the listeners are closed after what was queued is accepted; every
- * connection is ended as soon as what has arrived on it is answered. After half of drain_timeout_ms
- * requests are answered with DRAINING, after all of it, or on a second signal, connections are cut.
+ * Stop: on SIGTERM or SIGINT the listeners are closed after what was queued is passed on; every
+ * worker answers what has arrived on its connections and ends. After half of drain_timeout_ms they
+ * answer with DRAINING, after all of it, or on a second signal, they cut connections. Who still
+ * lives a moment later is killed.
  */
 #include "daemon/supervisor/supervisor.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/admin/admin.h"
+#include "daemon/stats.h"
+#include "daemon/supervisor/crew.h"
 #include "daemon/supervisor/listener.h"
 #include "daemon/supervisor/notify.h"
+#include "daemon/supervisor/reload.h"
 #include "daemon/supervisor/warmup.h"
-#include "daemon/worker/worker.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* Files beside client connections: standard streams, the loop's, the tree, the warm-up's, /proc. */
-#define RESERVED_FILES  32
+/* Files beside client connections, in the supervisor or in a worker: standard streams, loops,
+ * generations, control sockets of 256 workers and their replacements at worst a part of it, /proc.
+ */
+#define RESERVED_FILES  64
 #define RETRY_ACCEPT_MS 100
+/* What workers get beyond their drain's time before they are killed, and what the rest of the end
+ * may take then. */
+#define KILL_AFTER_MS 1500
+#define END_AFTER_MS  3000
 
-#define N_SIGNALS     3
+#define N_SIGNALS     4
 #define MAX_LISTENERS (2 * CONFIG_MAX_ADDRESSES)
 
 struct supervisor {
     const struct config *config;
     uv_loop_t loop;
-    struct worker worker;
+    struct board board;
+    struct crew crew;
+    struct reload reload;
     struct warmup warmup;
-    struct service service;
     struct listener listeners[MAX_LISTENERS];
     unsigned n_listeners;
     struct admin *admin[MAX_LISTENERS]; /* owned */
     unsigned n_admin;
     uv_signal_t signals[N_SIGNALS];
-    uv_timer_t drain; /* half of the drain's time, then all of it */
+    uv_timer_t drain; /* the drain's time, and a little; then the rest of the end */
     uv_timer_t retry; /* accepting again after it was paused */
     uint64_t max_connections;
-    bool is_paused;
+    bool is_exhausted; /* no descriptors: accepting waits for retry */
+    bool is_accepting;
+    bool is_open;   /* the sockets are bound */
+    bool is_ready;  /* ready was said, or a warm-up will say it */
+    bool is_failed; /* the start: exit status 1 */
     bool is_closed;
 };
+
+/* One for each CPU that we may use, unless it is said. */
+static unsigned count_workers(const struct config *config)
+{
+    cpu_set_t set;
+    if (config->daemon_workers > 0)
+        return (unsigned)config->daemon_workers;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return n < CONFIG_MAX_WORKERS ? (unsigned)n : CONFIG_MAX_WORKERS;
+}
 
 /* Raises the soft limit of open files to the hard one, and fits max_connections below it. */
 static uint64_t fit_connections(const struct config *config)
 {
     struct rlimit limit;
     uint64_t n_admin = config->admin_tcp.n + config->admin_unix.n;
-    uint64_t reserved = RESERVED_FILES + config->listen_tcp.n + config->listen_unix.n +
-                        n_admin * (2 + config->admin_max_connections);
+    uint64_t reserved = RESERVED_FILES + 4 * count_workers(config) + config->listen_tcp.n +
+                        config->listen_unix.n + n_admin * (2 + config->admin_max_connections);
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return config->limits_max_connections;
     limit.rlim_cur = limit.rlim_max;
@@ -71,61 +98,76 @@ static uint64_t fit_connections(const struct config *config)
     return room;
 }
 
-static void pause_accepting(struct supervisor *supervisor)
+/* New connections are accepted while there is room for them and somebody to serve them; else they
+ * wait in the kernel's queue. */
+static void update_accepting(struct supervisor *supervisor)
 {
-    supervisor->is_paused = true;
-    for (unsigned i = 0; i < supervisor->n_listeners; i++)
-        listener_pause(&supervisor->listeners[i]);
-}
-
-static void resume_accepting(struct supervisor *supervisor)
-{
-    if (!supervisor->is_paused || supervisor->service.is_draining ||
-        supervisor->worker.stats.connections_open >= supervisor->max_connections)
+    struct board_head *head = supervisor->board.own_head;
+    if (head->is_draining)
         return;
-    supervisor->is_paused = false;
-    for (unsigned i = 0; i < supervisor->n_listeners; i++)
-        listener_resume(&supervisor->listeners[i]);
+    bool is_full = crew_n_connections(&supervisor->crew) >= supervisor->max_connections;
+    if (is_full != head->is_full) {
+        head->is_full = is_full; /* workers tell from now on; what they closed before we see here */
+        is_full = crew_n_connections(&supervisor->crew) >= supervisor->max_connections;
+    }
+    bool is_wanted = !is_full && !supervisor->is_exhausted && crew_n_serving(&supervisor->crew) > 0;
+    if (is_wanted == supervisor->is_accepting)
+        return;
+    supervisor->is_accepting = is_wanted;
+    for (unsigned i = 0; i < supervisor->n_listeners; i++) {
+        if (is_wanted)
+            listener_resume(&supervisor->listeners[i]);
+        else
+            listener_pause(&supervisor->listeners[i]);
+    }
 }
 
 static void on_retry(uv_timer_t *timer)
 {
-    resume_accepting(timer->data);
+    struct supervisor *supervisor = timer->data;
+    supervisor->is_exhausted = false;
+    update_accepting(supervisor);
 }
 
 static void on_connection(void *context, int fd)
 {
     struct supervisor *supervisor = context;
-    int r = worker_adopt(&supervisor->worker, fd);
-    if (r < 0)
-        log_warning("a connection was dropped: %s", uv_strerror(r));
+    crew_pass(&supervisor->crew, fd);
     /* While draining, what was queued before is still taken. */
-    if (supervisor->worker.stats.connections_open >= supervisor->max_connections &&
-        !supervisor->service.is_draining)
-        pause_accepting(supervisor);
+    update_accepting(supervisor);
 }
 
 static void on_exhausted(void *context, int error)
 {
     struct supervisor *supervisor = context;
-    if (!supervisor->is_paused)
+    if (!supervisor->is_exhausted)
         log_warning("cannot accept connections now, they wait: %s", strerror(-error));
-    pause_accepting(supervisor);
+    supervisor->is_exhausted = true;
+    update_accepting(supervisor);
     uv_timer_start(&supervisor->retry, on_retry, RETRY_ACCEPT_MS, 0);
 }
 
 static void format_status(const struct supervisor *supervisor, char *text, size_t size)
 {
-    const struct snapshot *snapshot = supervisor->service.snapshot;
-    const char *unready = service_unready_reason(&supervisor->service);
-    snprintf(text, size, "generation %" PRIu64 ", %.1f MiB mapped: %s%s%s", snapshot->number,
-             (double)snapshot->size_bytes / (1024 * 1024), snapshot->path, unready ? ", " : "",
+    char line[BOARD_TEXT_BYTES];
+    const struct generation *generation = &supervisor->board.head->generation;
+    const char *unready = board_unready_reason(&supervisor->board, line, sizeof line);
+    snprintf(text, size, "generation %" PRIu64 ", %.1f MiB mapped by %u workers: %s%s%s",
+             generation->number, (double)generation->size_bytes / (1024 * 1024),
+             crew_n_serving(&supervisor->crew), supervisor->config->tree_path, unready ? ", " : "",
              unready ? unready : "");
+}
+
+static void tell_status(struct supervisor *supervisor)
+{
+    char status[BOARD_TEXT_BYTES + 512];
+    format_status(supervisor, status, sizeof status);
+    notify_status(status);
 }
 
 static void say_ready(struct supervisor *supervisor)
 {
-    char status[512];
+    char status[BOARD_TEXT_BYTES + 512];
     format_status(supervisor, status, sizeof status);
     notify_ready(status);
     log_info("ready: %s", status);
@@ -140,10 +182,18 @@ static void block_signals(void)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
     sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
-/* Closes everything that is not a connection; the loop then ends. */
+/* Somebody hangs in the kernel, where no signal reaches it; we do not wait for it. */
+static void on_end(uv_timer_t *timer)
+{
+    log_error("a process that was killed does not end: not waiting for it");
+    uv_stop(timer->loop);
+}
+
+/* After the workers: everything else; the loop then ends. */
 static void close_handles(struct supervisor *supervisor)
 {
     if (supervisor->is_closed)
@@ -153,105 +203,132 @@ static void close_handles(struct supervisor *supervisor)
     for (unsigned i = 0; i < supervisor->n_admin; i++)
         admin_stop(supervisor->admin[i]);
     warmup_stop(&supervisor->warmup);
-    worker_close(&supervisor->worker);
+    reload_stop(&supervisor->reload);
+    crew_close(&supervisor->crew);
     for (unsigned i = 0; i < N_SIGNALS; i++)
         uv_close((uv_handle_t *)&supervisor->signals[i], NULL);
-    uv_close((uv_handle_t *)&supervisor->drain, NULL);
     uv_close((uv_handle_t *)&supervisor->retry, NULL);
-}
-
-static void on_conn_closed(void *context)
-{
-    struct supervisor *supervisor = context;
-    if (supervisor->service.is_draining && supervisor->worker.stats.connections_open == 0)
-        close_handles(supervisor);
-    else
-        resume_accepting(supervisor);
-}
-
-static void cut_connections(struct supervisor *supervisor)
-{
-    uint64_t n = supervisor->worker.stats.connections_open;
-    if (n > 0)
-        log_warning("cutting %" PRIu64 " connections that are still open", n);
-    worker_close_all(&supervisor->worker);
+    uv_timer_start(&supervisor->drain, on_end, END_AFTER_MS, 0);
+    uv_unref((uv_handle_t *)&supervisor->drain);
 }
 
 static void on_drain_end(uv_timer_t *timer)
 {
-    cut_connections(timer->data);
+    struct supervisor *supervisor = timer->data;
+    log_warning("workers that do not end are killed");
+    crew_kill(&supervisor->crew);
+    uv_timer_start(timer, on_end, END_AFTER_MS, 0);
 }
 
-static void on_drain_half(uv_timer_t *timer)
+static void on_crew_empty(void *context)
 {
-    struct supervisor *supervisor = timer->data;
-    worker_refuse(&supervisor->worker);
-    uv_timer_start(timer, on_drain_end, supervisor->config->limits_drain_timeout_ms / 2, 0);
+    close_handles(context);
 }
 
 static void drain(struct supervisor *supervisor)
 {
+    struct board_head *head = supervisor->board.own_head;
+    if (head->is_draining)
+        return;
     notify_stopping();
-    supervisor->service.is_draining = true;
+    head->is_draining = true;
+    reload_stop(&supervisor->reload);
     for (unsigned i = 0; i < supervisor->n_listeners; i++) {
         listener_resume(&supervisor->listeners[i]); /* what waits in its queue is taken too */
         listener_close(&supervisor->listeners[i]);
     }
-    uv_timer_start(&supervisor->drain, on_drain_half,
-                   supervisor->config->limits_drain_timeout_ms / 2, 0);
-    worker_drain(&supervisor->worker);
-    if (supervisor->worker.stats.connections_open == 0)
-        close_handles(supervisor);
+    uv_timer_start(&supervisor->drain, on_drain_end,
+                   supervisor->config->limits_drain_timeout_ms + KILL_AFTER_MS, 0);
+    crew_drain(&supervisor->crew);
+}
+
+static void fail(struct supervisor *supervisor)
+{
+    supervisor->is_failed = true;
+    drain(supervisor);
+}
+
+static void log_statistics(const struct supervisor *supervisor)
+{
+    struct stats_report report;
+    uint64_t n_requests = 0, n_errors = 0;
+    stats_collect(&supervisor->board, &report);
+    for (size_t i = 0; i < N_METHODS; i++) {
+        n_requests += report.method[i].requests;
+        n_errors += report.method[i].errors;
+        if (report.method[i].requests > 0)
+            log_info("statistics: %s: %" PRIu64 " requests, %" PRIu64 " errors, %" PRIu64
+                     " hits, %" PRIu64 " misses",
+                     method_names[i], report.method[i].requests, report.method[i].errors,
+                     report.method[i].hits, report.method[i].misses);
+    }
+    for (size_t i = 0; i < N_STATS; i++)
+        if (report.values[i] != STAT_UNKNOWN)
+            log_info("statistics: %s.%s: %" PRIu64, stat_rows[i].group, stat_rows[i].name,
+                     report.values[i]);
+    log_info("statistics: %" PRIu64 " requests, %" PRIu64 " errors, generation %" PRIu64,
+             n_requests, n_errors, supervisor->board.head->generation.number);
 }
 
 static void on_signal(uv_signal_t *handle, int signal)
 {
     struct supervisor *supervisor = handle->data;
-    if (signal == SIGHUP) {
-        log_warning("SIGHUP: this version does not reload; restart actd to serve another file");
-        return;
+    switch (signal) {
+    case SIGHUP:
+        reload_ask(&supervisor->reload, "SIGHUP", NULL);
+        break;
+    case SIGUSR1:
+        log_statistics(supervisor);
+        break;
+    default:
+        if (supervisor->board.head->is_draining) {
+            crew_cut(&supervisor->crew);
+            break;
+        }
+        log_info("%s: stopping", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+        drain(supervisor);
     }
-    if (supervisor->service.is_draining) {
-        cut_connections(supervisor);
-        return;
-    }
-    log_info("%s: stopping", signal == SIGTERM ? "SIGTERM" : "SIGINT");
-    drain(supervisor);
 }
 
 static void on_warm(void *context)
 {
     struct supervisor *supervisor = context;
     const struct warmup *warmup = &supervisor->warmup;
-    if (warmup->progress.state == WARMUP_DONE)
-        log_info("warm-up: read %" PRIu64 " bytes", (uint64_t)warmup->progress.read_bytes);
+    struct board_head *head = supervisor->board.own_head;
+    if (warmup->progress->state == WARMUP_DONE)
+        log_info("warm-up: read %" PRIu64 " bytes", (uint64_t)warmup->progress->read_bytes);
     else
         log_warning("warm-up: stopped after %" PRIu64 " bytes: %s; serving without it",
-                    (uint64_t)warmup->progress.read_bytes, strerror(warmup->error));
-    if (supervisor->config->warmup_ready == WARMUP_READY_AFTER && !supervisor->service.is_draining)
+                    (uint64_t)warmup->progress->read_bytes, strerror(warmup->error));
+    bool was_awaited = head->is_ready_after_warmup;
+    head->is_ready_after_warmup = false;
+    if (was_awaited && !head->is_draining)
         say_ready(supervisor);
 }
 
-static int start_warmup(struct supervisor *supervisor)
+/* All workers serve. */
+static void get_ready(struct supervisor *supervisor)
 {
     const struct config *config = supervisor->config;
+    supervisor->is_ready = true;
     if (config->warmup_mode == WARMUP_READ) {
+        const struct held *held = &supervisor->reload.current;
         supervisor->warmup.on_done = on_warm;
         supervisor->warmup.context = supervisor;
-        int r =
-            warmup_start(&supervisor->warmup, &supervisor->loop, supervisor->service.snapshot->fd,
-                         supervisor->service.snapshot->size_bytes);
+        int r = warmup_start(&supervisor->warmup, &supervisor->loop, held->fd,
+                             held->generation.size_bytes);
         if (r < 0) {
             log_error("cannot start the warm-up: %s", strerror(-r));
-            return r;
+            fail(supervisor);
+            return;
         }
         if (config->warmup_ready == WARMUP_READY_AFTER) {
+            supervisor->board.own_head->is_ready_after_warmup = true;
             notify_status("warming up");
-            return 0;
+            return;
         }
     }
     say_ready(supervisor);
-    return 0;
 }
 
 static int open_listener(struct supervisor *supervisor, const struct address *address)
@@ -291,7 +368,7 @@ static int open_admin(struct supervisor *supervisor, const struct address *addre
         return r;
     }
     log_info("admin endpoint on %s", socket.text);
-    r = admin_start(&supervisor->loop, &socket, config, &supervisor->service,
+    r = admin_start(&supervisor->loop, &socket, config, &supervisor->board, &supervisor->reload,
                     &supervisor->admin[supervisor->n_admin]);
     if (r < 0) {
         log_error("admin endpoint: %s: cannot start: %s", address->text, strerror(-r));
@@ -325,9 +402,51 @@ static int open_sockets(struct supervisor *supervisor)
     return r;
 }
 
+/* What the path came to; the first time it decides whether there is anything to serve. */
+static void on_reload_done(void *context, bool is_accepted, const char *text)
+{
+    struct supervisor *supervisor = context;
+    (void)text;
+    if (!is_accepted && supervisor->reload.current.fd < 0)
+        fail(supervisor);
+    else if (is_accepted && !supervisor->is_ready)
+        get_ready(supervisor);
+    else if (supervisor->is_ready)
+        tell_status(supervisor);
+}
+
+static void on_damage(void *context)
+{
+    tell_status(context);
+}
+
+static void on_crew_change(void *context)
+{
+    struct supervisor *supervisor = context;
+    if (supervisor->board.head->is_draining)
+        return;
+    if (!supervisor->is_open && supervisor->reload.current.fd >= 0) {
+        supervisor->is_open = true;
+        if (open_sockets(supervisor) < 0) {
+            fail(supervisor);
+            return;
+        }
+    }
+    update_accepting(supervisor);
+}
+
+static void on_never_served(void *context)
+{
+    struct supervisor *supervisor = context;
+    if (supervisor->is_ready)
+        return;
+    log_error("cannot start: a worker ended before it served");
+    fail(supervisor);
+}
+
 static void init_handles(struct supervisor *supervisor)
 {
-    static const int numbers[N_SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
+    static const int numbers[N_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
     uv_timer_init(&supervisor->loop, &supervisor->drain);
     uv_timer_init(&supervisor->loop, &supervisor->retry);
     supervisor->drain.data = supervisor->retry.data = supervisor;
@@ -338,31 +457,46 @@ static void init_handles(struct supervisor *supervisor)
     }
 }
 
-/* After the tree is open: the worker, the handles, the sockets; then the loop. */
-static int serve(struct supervisor *supervisor)
+/* The workers start while the file is checked. */
+static int start(struct supervisor *supervisor)
 {
-    int r = worker_init(&supervisor->worker, &supervisor->loop, supervisor->config,
-                        supervisor->service.snapshot, &supervisor->service);
-    if (r < 0) {
-        log_error("cannot start: %s", strerror(-r));
+    int board_fd = -1;
+    const struct config *config = supervisor->config;
+    int r = board_create(&supervisor->board, config, count_workers(config), &board_fd);
+    if (r < 0 ||
+        (r = crew_init(&supervisor->crew, &supervisor->loop, &supervisor->board, board_fd)) < 0)
         return r;
-    }
-    supervisor->worker.on_conn_closed = on_conn_closed;
-    supervisor->worker.context = supervisor;
+    supervisor->crew.reload = &supervisor->reload;
+    supervisor->crew.on_change = on_crew_change;
+    supervisor->crew.on_never_served = on_never_served;
+    supervisor->crew.on_empty = on_crew_empty;
+    supervisor->crew.context = supervisor;
+    if ((r = reload_init(&supervisor->reload, &supervisor->crew)) < 0)
+        return r;
+    supervisor->reload.on_done = on_reload_done;
+    supervisor->reload.on_damage = on_damage;
+    supervisor->reload.context = supervisor;
+    supervisor->warmup.progress = &supervisor->board.own_head->warmup;
     init_handles(supervisor);
-    r = open_sockets(supervisor);
-    if (r == 0)
-        r = start_warmup(supervisor);
-    if (r < 0)
-        drain(supervisor);
-    uv_run(&supervisor->loop, UV_RUN_DEFAULT);
-    worker_deinit(&supervisor->worker);
-    return r;
+    if (crew_start(&supervisor->crew) < 0)
+        fail(supervisor);
+    else
+        reload_ask(&supervisor->reload, "start", NULL);
+    return 0;
+}
+
+static void deinit(struct supervisor *supervisor)
+{
+    for (unsigned i = 0; i < supervisor->n_admin; i++)
+        admin_free(supervisor->admin[i]);
+    reload_deinit(&supervisor->reload);
+    crew_deinit(&supervisor->crew);
+    uv_loop_close(&supervisor->loop);
+    board_detach(&supervisor->board);
 }
 
 int supervisor_run(const struct config *config)
 {
-    struct act_error error;
     struct supervisor *supervisor = calloc(1, sizeof *supervisor);
     if (!supervisor || uv_loop_init(&supervisor->loop) < 0) {
         log_error("cannot start: out of memory or files");
@@ -372,24 +506,16 @@ int supervisor_run(const struct config *config)
     signal(SIGPIPE, SIG_IGN);
     supervisor->config = config;
     supervisor->max_connections = fit_connections(config);
-    supervisor->service = (struct service){.config = config,
-                                           .worker = &supervisor->worker.stats,
-                                           .warmup = &supervisor->warmup.progress,
-                                           .started_ms = clock_ms()};
-    int r = snapshot_open(config->tree_path, 1, config->tree_table_cache_bytes,
-                          &supervisor->service.snapshot, &error);
-    if (r == 0 && supervisor->service.snapshot->remark)
-        log_warning("%s: %s", config->tree_path, supervisor->service.snapshot->remark);
-    if (r != 0)
-        log_error("%s", error.message);
-    else
-        r = serve(supervisor);
-    for (unsigned i = 0; i < supervisor->n_admin; i++)
-        admin_free(supervisor->admin[i]);
-    uv_loop_close(&supervisor->loop);
-    snapshot_unref(supervisor->service.snapshot);
+    int r = start(supervisor);
+    if (r < 0) {
+        log_error("cannot start: %s", strerror(-r));
+        return EXIT_FAILURE;
+    }
+    uv_run(&supervisor->loop, UV_RUN_DEFAULT);
+    bool is_failed = supervisor->is_failed;
+    deinit(supervisor);
     free(supervisor);
-    if (r == 0)
+    if (!is_failed)
         log_info("stopped");
-    return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return is_failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

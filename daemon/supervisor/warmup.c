@@ -22,10 +22,10 @@ static int read_all(struct warmup *warmup, char *block)
             continue;
         if (n < 0)
             return -errno;
-        if (n == 0 || offset >= warmup->progress.total_bytes)
+        if (n == 0 || offset >= warmup->progress->total_bytes)
             return 0;
         offset += (uint64_t)n;
-        warmup->progress.read_bytes = offset;
+        warmup->progress->read_bytes = offset;
     }
     return -ECANCELED;
 }
@@ -38,7 +38,7 @@ static void *run(void *context)
     free(block);
     fd_closep(&warmup->fd);
     warmup->error = -r;
-    warmup->progress.state = r == 0 ? WARMUP_DONE : WARMUP_FAILED;
+    warmup->progress->state = r == 0 ? WARMUP_DONE : WARMUP_FAILED;
     uv_async_send(&warmup->done);
     return NULL;
 }
@@ -74,15 +74,15 @@ int warmup_start(struct warmup *warmup, uv_loop_t *loop, int fd, uint64_t size_b
         return r;
     }
     warmup->done.data = warmup;
-    warmup->progress.total_bytes = size_bytes;
-    warmup->progress.state = WARMUP_RUNNING;
+    warmup->progress->total_bytes = size_bytes;
+    warmup->progress->state = WARMUP_RUNNING;
     /* Signals are the loop's. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     r = pthread_create(&warmup->thread, NULL, run, warmup);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (r != 0) {
-        warmup->progress.state = WARMUP_FAILED;
+        warmup->progress->state = WARMUP_FAILED;
         fd_closep(&warmup->fd);
         uv_close((uv_handle_t *)&warmup->done, NULL);
         return -r;

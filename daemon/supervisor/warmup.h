@@ -7,16 +7,16 @@
  */
 #pragma once
 
-#include "daemon/stats.h"
+#include "daemon/board.h"
 
 #include <pthread.h>
 #include <uv.h>
 
 struct warmup {
-    struct warmup_progress progress;
-    int fd;           /* owned by the thread while it runs */
-    _Atomic int stop; /* set to end it early */
-    int error;        /* errno of a failed read, after WARMUP_FAILED */
+    struct warmup_progress *progress; /* borrowed: set by the caller */
+    int fd;                           /* owned by the thread while it runs */
+    _Atomic int stop;                 /* set to end it early */
+    int error;                        /* errno of a failed read, after WARMUP_FAILED */
     pthread_t thread;
     bool is_joinable;
     uv_async_t done; /* from the thread to the loop */

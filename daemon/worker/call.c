@@ -224,7 +224,7 @@ void reply_generation(struct reply *reply, const struct snapshot *snapshot)
 {
     reply_text(reply, "generation");
     reply_map(reply, 2);
-    reply_pair_number(reply, "number", snapshot->number);
+    reply_pair_number(reply, "number", snapshot->generation.number);
     reply_text(reply, "identity");
-    reply_u64(reply, snapshot->identity);
+    reply_u64(reply, snapshot->generation.identity);
 }

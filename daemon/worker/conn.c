@@ -132,7 +132,7 @@ static bool is_quiet(const struct conn *conn)
 static void refuse_broken(struct conn *conn, int outcome)
 {
     struct worker *worker = conn->worker;
-    worker->stats.connections_broken++;
+    worker->stats->connections_broken++;
     log_info("connection %llu: closing: %s", (unsigned long long)conn->id, conn->frame.reason);
     if (outcome == FRAME_TOO_LARGE && conn->frame.has_msgid &&
         dispatch_refuse(&worker->dispatch, conn->frame.msgid, conn->session.mode, PROTO_TOO_LARGE,
@@ -175,9 +175,9 @@ static int answer_undecodable(struct conn *conn, int framed)
     struct dispatch *dispatch = &worker->dispatch;
     const struct frame *frame = &conn->frame;
     if (frame->kind == FRAME_RESPONSE)
-        worker->stats.responses_ignored++;
+        worker->stats->responses_ignored++;
     else if (!frame->has_msgid)
-        worker->stats.notifications_ignored++;
+        worker->stats->notifications_ignored++;
     else if (framed == FRAME_TOO_DEEP)
         return dispatch_refuse(dispatch, frame->msgid, conn->session.mode, PROTO_BAD_REQUEST,
                                "the message is nested deeper than 8 levels", &conn->out);
@@ -204,10 +204,10 @@ static int answer(struct conn *conn, int framed, struct slice message, unsigned 
         return dispatch_refuse(&worker->dispatch, request.msgid, conn->session.mode,
                                PROTO_BAD_REQUEST, worker->decoder.reason, &conn->out);
     case REQUEST_NOTIFIED:
-        worker->stats.notifications_ignored++;
+        worker->stats->notifications_ignored++;
         return 0;
     case REQUEST_REPLIED:
-        worker->stats.responses_ignored++;
+        worker->stats->responses_ignored++;
         return 0;
     default:
         return r;
@@ -260,19 +260,19 @@ static enum step pump_checked(struct conn *conn)
     struct worker *worker = conn->worker;
     struct frame frame = conn->frame;
     struct session session = conn->session;
-    struct worker_stats stats = worker->stats;
+    struct worker_stats stats = *worker->stats;
     const struct job *job_mark = conn->jobs;
     size_t in_mark = conn->in.head, out_mark = buf_len(&conn->out);
     bool was_damaged = worker->snapshot->damage;
     enum step step = pump_turn(conn);
     if (was_damaged || conn->state == CONN_CLOSING || snapshot_unchanged(worker->snapshot))
         return step;
-    snapshot_log_damage(worker->snapshot);
+    worker_tell_damage(worker, worker->snapshot);
     while (conn->jobs != job_mark)
         job_free(conn->jobs);
     conn->frame = frame;
     conn->session = session;
-    worker->stats = stats;
+    *worker->stats = stats;
     conn->in.head = in_mark;
     conn->out.tail = conn->out.head + out_mark;
     return pump_turn(conn);
@@ -328,7 +328,7 @@ static void conn_flush(struct conn *conn)
         return;
     }
     if (n > 0) {
-        conn->worker->stats.written_bytes += (uint64_t)n;
+        conn->worker->stats->written_bytes += (uint64_t)n;
         conn->last_ms = now_ms(conn);
         buf_consume(&conn->out, (size_t)n);
     }
@@ -392,7 +392,7 @@ static void settle_loan(struct conn *conn)
     if (!conn->has_borrowed || conn->state == CONN_CLOSING ||
         pool->used_bytes + pool->reserve_bytes / 2 <= pool->max_bytes)
         return;
-    conn->worker->stats.connections_evicted++;
+    conn->worker->stats->connections_evicted++;
     conn->worker->sweep.n_evicted++;
     conn_close(conn);
 }
@@ -408,7 +408,7 @@ void conn_pump(struct conn *conn)
     if (conn->state != CONN_CLOSING)
         settle_turn(conn, step);
     settle_loan(conn);
-    conn->worker->stats.buffer_bytes = conn->worker->buffers.used_bytes;
+    conn->worker->stats->buffer_bytes = conn->worker->buffers.used_bytes;
 }
 
 /* Replies have gone or come, but no requests: writes, and has the others answered in turn. */
@@ -418,7 +418,7 @@ static void go_on(struct conn *conn)
     conn_flush(conn);
     if (conn->state != CONN_CLOSING)
         settle_turn(conn, has_requests ? STEP_ON : STEP_WAIT);
-    conn->worker->stats.buffer_bytes = conn->worker->buffers.used_bytes;
+    conn->worker->stats->buffer_bytes = conn->worker->buffers.used_bytes;
 }
 
 void conn_finish_job(struct conn *conn, struct job *job)
@@ -467,7 +467,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct conn *conn = stream->data;
     if (n > 0) {
-        conn->worker->stats.read_bytes += (uint64_t)n;
+        conn->worker->stats->read_bytes += (uint64_t)n;
         if (conn->state != CONN_OPEN)
             return; /* not committed: dropped */
         conn->last_ms = now_ms(conn);
@@ -502,7 +502,7 @@ static void on_written(uv_write_t *request, int status)
         conn_close(conn);
         return;
     }
-    conn->worker->stats.written_bytes += conn->writing_bytes;
+    conn->worker->stats->written_bytes += conn->writing_bytes;
     conn->last_ms = now_ms(conn);
     buf_consume(&conn->sending, conn->writing_bytes);
     if (buf_len(&conn->sending) > 0)
@@ -524,7 +524,8 @@ static void on_closed(uv_handle_t *handle)
     struct conn *conn = handle->data;
     struct worker *worker = conn->worker;
     free(conn);
-    worker->stats.connections_open--;
+    worker->stats->connections_open--;
+    worker->board->own_page->connections_closed++;
     worker->on_conn_closed(worker->context);
 }
 
@@ -536,8 +537,8 @@ static void link_conn(struct worker *worker, struct conn *conn)
     if (worker->conns)
         worker->conns->previous = conn;
     worker->conns = conn;
-    worker->stats.connections_open++;
-    worker->stats.connections_accepted++;
+    worker->stats->connections_open++;
+    worker->stats->connections_accepted++;
 }
 
 static void unlink_conn(struct conn *conn)
@@ -630,7 +631,7 @@ void conn_close(struct conn *conn)
     buf_release(&conn->in);
     buf_release(&conn->out);
     buf_release(&conn->sending);
-    conn->worker->stats.buffer_bytes = conn->worker->buffers.used_bytes;
+    conn->worker->stats->buffer_bytes = conn->worker->buffers.used_bytes;
 }
 
 /* A write may last, as long as the client takes some of it: what it has not taken lies in the write
@@ -673,7 +674,7 @@ void conn_sweep(struct conn *conn, uint64_t now)
     if (limit) {
         log_debug("connection %llu: closing: limits.%s is over", (unsigned long long)conn->id,
                   limit);
-        conn->worker->stats.connections_timed_out += conn->state != CONN_LINGERING;
+        conn->worker->stats->connections_timed_out += conn->state != CONN_LINGERING;
         conn_close(conn);
     } else if (conn->is_starved) {
         conn->is_starved = false;

@@ -9,21 +9,22 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-int dispatch_init(struct dispatch *dispatch, const struct config *config, struct snapshot *snapshot)
+int dispatch_init(struct dispatch *dispatch, const struct config *config)
 {
     *dispatch = (struct dispatch){.config = config,
-                                  .snapshot = snapshot,
                                   .slice_work = SLICE_WORK,
                                   .loop_work = UINT64_MAX,
                                   .slice_reply_bytes = SLICE_REPLY_BYTES};
     dispatch->key_size = config->limits_max_key_bytes + 2;
     dispatch->key = malloc(dispatch->key_size);
-    int r = act_cursor_new(snapshot->tree, config->limits_max_key_bytes, &dispatch->cursor);
-    if (r != 0 || !dispatch->key) {
-        dispatch_deinit(dispatch);
-        return -ENOMEM;
-    }
-    return 0;
+    return dispatch->key ? 0 : -ENOMEM;
+}
+
+int dispatch_prepare(struct dispatch *dispatch, const struct act *tree)
+{
+    if (dispatch->cursor)
+        return 0;
+    return act_cursor_new(tree, dispatch->config->limits_max_key_bytes, &dispatch->cursor);
 }
 
 void dispatch_deinit(struct dispatch *dispatch)
@@ -119,7 +120,8 @@ static int run(struct call *call, int id)
     call->reply_begin_len = reply_len(call->reply);
     if (dispatch->snapshot->damage && needs_tree(id)) {
         call->stats->errors++;
-        return finish(call->reply, PROTO_IO_ERROR, dispatch->snapshot->damage);
+        return finish(call->reply, dispatch->snapshot->tree ? PROTO_IO_ERROR : PROTO_UNAVAILABLE,
+                      dispatch->snapshot->damage);
     }
     int r = settle(dispatch, call, method_run((enum method_id)id, call));
     call->progress->is_begun = true;

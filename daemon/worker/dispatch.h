@@ -6,7 +6,8 @@
  */
 #pragma once
 
-#include "daemon/stats.h"
+#include "daemon/board.h"
+#include "daemon/snapshot.h"
 #include "proto/reply.h"
 #include "proto/request.h"
 
@@ -35,23 +36,24 @@ struct progress {
 };
 
 struct dispatch {
-    const struct config *config;   /* borrowed */
-    const struct service *service; /* borrowed: for info and stats */
-    struct worker_stats *stats;    /* borrowed */
-    struct snapshot *snapshot;     /* borrowed: changes only between turns and slices */
-    bool is_draining;              /* answer DRAINING */
-    uint64_t loop_work;            /* left for first slices until the owner renews it */
-    char text[256];                /* scratch: what is wrong with a request, for people */
-    struct act_cursor *cursor;     /* owned; of no request in particular */
-    uint8_t *key;                  /* owned: scratch for a key or a mark */
-    size_t key_size;               /* two bytes more than limits.max_key_bytes */
-    uint64_t slice_work;           /* of a slice; dispatch_init sets it, tests may set less */
-    size_t slice_reply_bytes;      /* a slice ends when it has written so much; likewise */
+    const struct config *config; /* borrowed */
+    const struct board *board;   /* borrowed: for info and stats */
+    struct worker_stats *stats;  /* borrowed */
+    struct snapshot *snapshot;   /* borrowed: changes only between turns and slices */
+    bool is_draining;            /* answer DRAINING */
+    uint64_t loop_work;          /* left for first slices until the owner renews it */
+    char text[256];              /* scratch: what is wrong with a request, for people */
+    struct act_cursor *cursor;   /* owned; of no request in particular */
+    uint8_t *key;                /* owned: scratch for a key or a mark */
+    size_t key_size;             /* two bytes more than limits.max_key_bytes */
+    uint64_t slice_work;         /* of a slice; dispatch_init sets it, tests may set less */
+    size_t slice_reply_bytes;    /* a slice ends when it has written so much; likewise */
 };
 
-/* The rest is borrowed and set by the owner. 0 or -ENOMEM. */
-int dispatch_init(struct dispatch *dispatch, const struct config *config,
-                  struct snapshot *snapshot);
+/* The rest is borrowed and set by the owner, snapshot after dispatch_prepare. 0 or -ENOMEM. */
+int dispatch_init(struct dispatch *dispatch, const struct config *config);
+/* To be called once a tree is there, before requests are run. 0 or -ENOMEM. */
+int dispatch_prepare(struct dispatch *dispatch, const struct act *tree);
 void dispatch_deinit(struct dispatch *dispatch);
 
 void progress_init(struct progress *progress, struct buf_pool *pool);

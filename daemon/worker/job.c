@@ -37,8 +37,8 @@ static void link_job(struct job *job)
         conn->oldest_job = job;
     conn->jobs = job;
     conn->n_jobs++;
-    conn->worker->stats.requests_running++;
-    conn->worker->stats.requests_sliced++;
+    conn->worker->stats->requests_running++;
+    conn->worker->stats->requests_sliced++;
     count_output(job, buf_len(&job->out));
 }
 
@@ -57,7 +57,7 @@ static void unlink_job(struct job *job)
         conn->jobs = job->next;
     job->previous = job->next = NULL;
     conn->n_jobs--;
-    conn->worker->stats.requests_running--;
+    conn->worker->stats->requests_running--;
 }
 
 /* Moves what conn->out holds behind its first out_len bytes. */
@@ -130,7 +130,7 @@ void job_free_unlinked(struct job *job)
     progress_deinit(&job->progress);
     buf_release(&job->message);
     buf_release(&job->out);
-    snapshot_unref(job->snapshot);
+    worker_let_go(job->conn->worker, job->snapshot);
     free(job);
 }
 
@@ -176,7 +176,7 @@ static int run_slice(struct job *job)
     int r = dispatch_resume(dispatch, &job->request, job->mode, &job->out, &job->progress);
     if ((r == 0 || r == DISPATCH_AGAIN) && !job->snapshot->damage &&
         !snapshot_unchanged(job->snapshot)) {
-        snapshot_log_damage(job->snapshot);
+        worker_tell_damage(worker, job->snapshot);
         r = dispatch_resume(dispatch, &job->request, job->mode, &job->out, &job->progress);
     }
     dispatch->snapshot = current;
@@ -210,5 +210,5 @@ void job_run_next(struct worker *worker)
                     (unsigned long long)conn->id, strerror(-r));
         conn_close(conn);
     }
-    worker->stats.buffer_bytes = worker->buffers.used_bytes;
+    worker->stats->buffer_bytes = worker->buffers.used_bytes;
 }

@@ -183,7 +183,7 @@ static int end_page(struct call *call, const struct page *page, const struct sli
     uint8_t head[CURSOR_HEAD_BYTES];
     struct reply *reply = call->reply;
     struct progress *progress = call->progress;
-    uint64_t identity = htobe64(call->dispatch->snapshot->identity);
+    uint64_t identity = htobe64(call->dispatch->snapshot->generation.identity);
     reply_close_array(reply, progress->array_at, progress->n);
     head[0] = page->options.reverse ? CURSOR_DESCENDING : CURSOR_ASCENDING;
     memcpy(head + 1, &identity, sizeof identity);

@@ -4,6 +4,7 @@
 #include "daemon/worker/methods.h"
 
 #include "build_config.h"
+#include "daemon/stats.h"
 
 #include <inttypes.h>
 #include <unistd.h>
@@ -133,9 +134,10 @@ int method_info(struct call *call)
 {
     struct reply *reply = call->reply;
     const struct snapshot *snapshot = call->dispatch->snapshot;
-    struct act_info info;
+    struct act_info info = {0};
     spend(call, INFO_WORK);
-    act_info(snapshot->tree, &info);
+    if (snapshot->tree)
+        act_info(snapshot->tree, &info);
     reply_map(reply, 5);
     reply_pair_text(reply, "server", "actd");
     reply_pair_text(reply, "version", ACTD_VERSION);
@@ -144,13 +146,13 @@ int method_info(struct call *call)
     reply_map(reply, 9);
     reply_text(reply, "path");
     reply_bytes(reply, slice_of_str(snapshot->path)); /* a path is bytes, not always UTF-8 */
-    reply_pair_text(reply, "format", info.version);
+    reply_pair_text(reply, "format", "ACTree03");
     reply_pair_text(reply, "values", info.values == ACT_VALUES_BYTES ? "bytes" : "u64");
-    reply_pair_number(reply, "size_bytes", info.size_bytes);
-    reply_pair_number(reply, "root_offset", info.root_offset);
+    reply_pair_number(reply, "size_bytes", snapshot->generation.size_bytes);
+    reply_pair_number(reply, "root_offset", snapshot->generation.root_offset);
     reply_pair_number(reply, "mtime_ms",
-                      (uint64_t)snapshot->mtime.tv_sec * 1000 +
-                          (uint64_t)snapshot->mtime.tv_nsec / 1000000);
+                      (uint64_t)snapshot->generation.mtime.tv_sec * 1000 +
+                          (uint64_t)snapshot->generation.mtime.tv_nsec / 1000000);
     reply_text(reply, "damage");
     if (snapshot->damage)
         reply_text(reply, snapshot->damage);
@@ -158,9 +160,9 @@ int method_info(struct call *call)
         reply_nil(reply);
     reply_metadata(reply, &info);
     reply_text(reply, "roots");
-    reply_array(reply, snapshot->n_roots);
-    for (size_t i = 0; i < snapshot->n_roots; i++)
-        reply_number(reply, snapshot->roots[i]);
+    reply_array(reply, snapshot->generation.n_roots);
+    for (size_t i = 0; i < snapshot->generation.n_roots; i++)
+        reply_number(reply, snapshot->generation.roots[i]);
     reply_generation(reply, snapshot);
     return 0;
 }
@@ -197,7 +199,7 @@ int method_stats(struct call *call)
     struct reply *reply = call->reply;
     struct stats_report report;
     spend(call, STATS_WORK);
-    stats_collect(call->dispatch->service, &report);
+    stats_collect(call->dispatch->board, &report);
     reply_map(reply, n_groups() + 1);
     for (size_t first = 0; first < N_STATS; first += group_size(first)) {
         bool is_warmup = strcmp(stat_rows[first].group, "warmup") == 0;

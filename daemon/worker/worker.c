@@ -87,7 +87,7 @@ static bool evict(struct worker *worker, struct conn *conn, uint64_t now)
         worker->buffers.used_bytes <= EVICTED_ENOUGH(worker->buffers.max_bytes))
         return false;
     conn_close(conn);
-    worker->stats.connections_evicted++;
+    worker->stats->connections_evicted++;
     sweep->n_evicted++;
     return true;
 }
@@ -96,7 +96,7 @@ static bool evict(struct worker *worker, struct conn *conn, uint64_t now)
 static void on_sweep(uv_timer_t *timer)
 {
     struct worker *worker = timer->data;
-    uint64_t now = uv_now(worker->loop), n_open = worker->stats.connections_open;
+    uint64_t now = uv_now(worker->loop), n_open = worker->stats->connections_open;
     if (!worker->sweep.at)
         begin_round(worker);
     for (unsigned i = 0; i < SWEEP_CONNS && worker->sweep.at; i++) {
@@ -117,25 +117,25 @@ static void on_look(uv_prepare_t *prepare)
     worker->dispatch.loop_work = LOOP_WORK;
 }
 
-int worker_init(struct worker *worker, uv_loop_t *loop, const struct config *config,
-                struct snapshot *snapshot, const struct service *service)
+int worker_init(struct worker *worker, uv_loop_t *loop, const struct board *board)
 {
-    *worker = (struct worker){.loop = loop, .config = config};
+    const struct config *config = board->config;
+    *worker = (struct worker){.loop = loop, .config = config, .board = board};
     int r = request_decoder_init(&worker->decoder, config->limits_max_request_bytes,
                                  worker_max_elements(config));
     if (r != 0)
         return r;
     r = request_decoder_init(&worker->job_decoder, config->limits_max_request_bytes,
                              worker_max_elements(config));
-    if (r == 0 && (r = dispatch_init(&worker->dispatch, config, snapshot)) != 0)
+    if (r == 0 && (r = dispatch_init(&worker->dispatch, config)) != 0)
         request_decoder_deinit(&worker->job_decoder);
     if (r != 0) {
         request_decoder_deinit(&worker->decoder);
         return r;
     }
-    worker->dispatch.service = service;
-    worker->dispatch.stats = &worker->stats;
-    worker->snapshot = snapshot_ref(snapshot);
+    worker->stats = &board->own_page->stats;
+    worker->dispatch.board = board;
+    worker->dispatch.stats = worker->stats;
     buf_pool_init(&worker->buffers, config->limits_max_buffer_bytes);
     worker->buffers.reserve_bytes = config->limits_max_buffer_bytes / ERROR_RESERVE_PART;
     worker->buffers.block_bytes = config->limits_max_buffer_bytes / BLOCKS_PART;
@@ -148,6 +148,28 @@ int worker_init(struct worker *worker, uv_loop_t *loop, const struct config *con
     worker->turns.data = worker->look.data = worker;
     worker->sweep_timer.data = worker;
     return 0;
+}
+
+int worker_switch(struct worker *worker, struct snapshot *snapshot)
+{
+    struct snapshot *before = worker->snapshot;
+    if (snapshot->tree && dispatch_prepare(&worker->dispatch, snapshot->tree) != 0)
+        return -ENOMEM;
+    worker->snapshot = worker->dispatch.snapshot = snapshot;
+    worker->board->own_page->generation = snapshot->generation.number;
+    worker_let_go(worker, before);
+    return 0;
+}
+
+void worker_let_go(struct worker *worker, struct snapshot *snapshot)
+{
+    if (snapshot_unref(snapshot))
+        worker->on_unused(worker->context, snapshot);
+}
+
+void worker_tell_damage(struct worker *worker, const struct snapshot *snapshot)
+{
+    worker->on_damage(worker->context, snapshot);
 }
 
 int worker_adopt(struct worker *worker, int fd)
@@ -244,6 +266,7 @@ void worker_deinit(struct worker *worker)
     request_decoder_deinit(&worker->decoder);
     request_decoder_deinit(&worker->job_decoder);
     dispatch_deinit(&worker->dispatch);
-    snapshot_unref(worker->snapshot);
+    if (snapshot_unref(worker->snapshot))
+        snapshot_free(worker->snapshot);
     buf_pool_deinit(&worker->buffers);
 }

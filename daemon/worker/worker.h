@@ -2,7 +2,7 @@
  * worker: the role that serves clients: its connections, its buffers, the generation it answers
  * from, and the time limits of all connections.
  *
- * It is handed connected sockets and a snapshot; it never opens a path, listens, or talks to
+ * It is handed connected sockets and snapshots; it never opens a path, listens, or talks to
  * systemd. One thread, one loop.
  */
 #pragma once
@@ -26,8 +26,9 @@ struct sweep {
 struct worker {
     uv_loop_t *loop;             /* borrowed */
     const struct config *config; /* borrowed */
-    struct snapshot *snapshot;   /* one reference */
-    struct worker_stats stats;
+    const struct board *board;   /* borrowed */
+    struct snapshot *snapshot;   /* one reference; NULL before the first worker_switch */
+    struct worker_stats *stats;  /* borrowed: our part of the board */
     struct buf_pool buffers;
     struct request_decoder decoder;     /* of what has just come */
     struct request_decoder job_decoder; /* of the job that had the last slice */
@@ -47,12 +48,23 @@ struct worker {
     bool is_draining;
 
     void (*on_conn_closed)(void *context); /* there is room for another; after the last one too */
-    void *context;                         /* borrowed: the owner's */
+    /* A snapshot that nobody uses any more, to be freed off the loop. */
+    void (*on_unused)(void *context, struct snapshot *snapshot);
+    /* The first time that its answers were found to be damaged. */
+    void (*on_damage)(void *context, const struct snapshot *snapshot);
+    void *context; /* borrowed: the owner's */
 };
 
-/* Takes a reference of snapshot. 0 or -errno. */
-int worker_init(struct worker *worker, uv_loop_t *loop, const struct config *config,
-                struct snapshot *snapshot, const struct service *service);
+/* The callbacks and context are set by the caller, afterwards. 0 or -errno. */
+int worker_init(struct worker *worker, uv_loop_t *loop, const struct board *board);
+
+/* From now on requests are answered from that generation. Takes over the reference. 0, or -ENOMEM:
+ * nothing has changed. */
+int worker_switch(struct worker *worker, struct snapshot *snapshot);
+/* Gives back a reference. NULL is fine. */
+void worker_let_go(struct worker *worker, struct snapshot *snapshot);
+/* A check has just failed. */
+void worker_tell_damage(struct worker *worker, const struct snapshot *snapshot);
 
 /* Takes over a connected, non-blocking socket (closed on failure). 0 or -errno. */
 int worker_adopt(struct worker *worker, int fd);

@@ -12,6 +12,7 @@
  */
 #include "dispatch_input.h"
 #include "judge.h"
+#include "daemon/stats.h"
 #include "serve.h"
 
 #include "forge.h"

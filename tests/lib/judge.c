@@ -142,13 +142,13 @@ void judge_generation(struct judging *j)
     wire_want_map(&j->wire, 2);
     wire_want_text(&j->wire, "number");
     uint64_t number = wire_number(&j->wire);
-    wire_want(&j->wire, number == snapshot->number, "another generation");
+    wire_want(&j->wire, number == snapshot->generation.number, "another generation");
     wire_want_text(&j->wire, "identity");
-    snprintf(text, sizeof text, "%" PRIu64, snapshot->identity);
+    snprintf(text, sizeof text, "%" PRIu64, snapshot->generation.identity);
     if (j->judge->u64_as_string)
         wire_want_text(&j->wire, text);
     else
-        wire_want(&j->wire, wire_number(&j->wire) == snapshot->identity, "another identity");
+        wire_want(&j->wire, wire_number(&j->wire) == snapshot->generation.identity, "another identity");
 }
 
 /*

@@ -15,15 +15,16 @@ int serve_snapshot(struct snapshot *snapshot, const struct bytes *file, uint64_t
     *snapshot = (struct snapshot){.fd = -1,
                                   .path = path,
                                   .refs = 1,
-                                  .number = number,
-                                  .identity = number * UINT64_C(0x9e3779b97f4a7c15),
-                                  .size_bytes = file->len};
+                                  .generation = {.number = number,
+                                                 .identity = number * UINT64_C(0x9e3779b97f4a7c15),
+                                                 .size_bytes = file->len}};
     int r = act_open_memory(file->p, file->len, path, &snapshot->tree, NULL);
     if (r != 0)
         return r;
-    snapshot->n_roots = act_root_history(snapshot->tree, snapshot->roots, SNAPSHOT_ROOTS_MAX);
-    if (snapshot->n_roots > SNAPSHOT_ROOTS_MAX)
-        snapshot->n_roots = SNAPSHOT_ROOTS_MAX;
+    struct generation *generation = &snapshot->generation;
+    generation->n_roots = act_root_history(snapshot->tree, generation->roots, GENERATION_ROOTS_MAX);
+    if (generation->n_roots > GENERATION_ROOTS_MAX)
+        generation->n_roots = GENERATION_ROOTS_MAX;
     return 0;
 }
 
@@ -44,12 +45,13 @@ void serve_begin(struct serve *serve, struct snapshot *snapshot)
     /* As worker_max_elements has it. */
     uint64_t max_elements = 2 * config->limits_max_keys + 64;
     if (request_decoder_init(&serve->decoder, config->limits_max_request_bytes, max_elements) ||
-        dispatch_init(&serve->dispatch, config, snapshot))
+        dispatch_init(&serve->dispatch, config) ||
+        dispatch_prepare(&serve->dispatch, snapshot->tree) ||
+        board_create_private(&serve->board, config))
         errx(2, "out of memory");
-    serve->dispatch.stats = &serve->stats;
-    serve->dispatch.service = &serve->service;
-    serve->service = (struct service){
-        .config = config, .worker = &serve->stats, .snapshot = snapshot, .warmup = &serve->warmup};
+    serve->dispatch.snapshot = snapshot;
+    serve->dispatch.stats = &serve->board.own_page->stats;
+    serve->dispatch.board = &serve->board;
     buf_pool_init(&serve->pool, config->limits_max_buffer_bytes);
     serve->pool.reserve_bytes = config->limits_max_buffer_bytes / RESERVE_PART;
     serve->pool.block_bytes = config->limits_max_buffer_bytes / BLOCKS_PART;
@@ -65,6 +67,7 @@ bool serve_end(struct serve *serve)
         buf_pool_deinit(&serve->pool);
     dispatch_deinit(&serve->dispatch);
     request_decoder_deinit(&serve->decoder);
+    board_detach(&serve->board);
     config_deinit(&serve->config);
     return is_clean;
 }
@@ -72,7 +75,6 @@ bool serve_end(struct serve *serve)
 void serve_switch(struct serve *serve, struct snapshot *snapshot)
 {
     serve->dispatch.snapshot = snapshot;
-    serve->service.snapshot = snapshot;
 }
 
 /* The request becomes a job. 0, BUF_FULL or -ENOMEM. */

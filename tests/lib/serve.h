@@ -14,9 +14,7 @@ void serve_snapshot_close(struct snapshot *snapshot);
 
 struct serve {
     struct config config;
-    struct worker_stats stats;
-    struct warmup_progress warmup;
-    struct service service;
+    struct board board;
     struct buf_pool pool;
     struct request_decoder decoder;
     struct dispatch dispatch;

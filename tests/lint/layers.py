@@ -14,29 +14,35 @@ ALLOWED = {
     # The command line may look into files; it speaks to servers by the library's public calls.
     "client/actctl/": ["base/", "proto/", "client/actctl/", "actc/", "act/"],
     # Shared by both roles.
-    "daemon/": ["base/", "act/", "daemon/config", "daemon/methods.h", "daemon/snapshot.h"]
-    + ["daemon/stats.h"],
-    "daemon/main.c": ["base/", "daemon/config.h", "daemon/supervisor/supervisor.h"],
+    "daemon/": ["base/", "act/", "daemon/board.h", "daemon/config", "daemon/control.h"]
+    + ["daemon/generation.h", "daemon/methods.h", "daemon/snapshot.h", "daemon/stats.h"],
+    "daemon/main.c": ["base/", "daemon/config.h", "daemon/supervisor/supervisor.h"]
+    + ["daemon/worker/link.h", "daemon/checker/checker.h"],
     # Never parses what a data client sends, never reads the tree.
-    "daemon/supervisor/": ["base/", "daemon/config.h", "daemon/snapshot.h", "daemon/stats.h"]
-    + ["daemon/supervisor/", "daemon/worker/worker.h", "daemon/admin/admin.h"],
+    "daemon/supervisor/": ["base/", "daemon/board.h", "daemon/config.h", "daemon/control.h"]
+    + ["daemon/generation.h", "daemon/stats.h", "daemon/supervisor/", "daemon/admin/admin.h"],
+    # Opens and reads a file that may be anything; a process of its own.
+    "daemon/checker/": ["base/", "act/", "daemon/config.h", "daemon/control.h"]
+    + ["daemon/snapshot.h", "daemon/checker/"],
     # Never opens a path, listens or talks to systemd.
-    "daemon/worker/": ["base/", "act/", "proto/", "daemon/config.h", "daemon/methods.h"]
-    + ["daemon/snapshot.h", "daemon/stats.h", "daemon/worker/"],
-    "daemon/admin/": ["base/", "daemon/config.h", "daemon/stats.h", "daemon/admin/"]
-    + ["daemon/supervisor/listener.h"],
+    "daemon/worker/": ["base/", "act/", "proto/", "daemon/board.h", "daemon/config.h"]
+    + ["daemon/control.h", "daemon/methods.h", "daemon/snapshot.h", "daemon/stats.h"]
+    + ["daemon/worker/"],
+    "daemon/admin/": ["base/", "daemon/board.h", "daemon/config.h", "daemon/stats.h"]
+    + ["daemon/admin/", "daemon/supervisor/listener.h", "daemon/supervisor/reload.h"],
 }
 
 # What only some may use of other people's.
 FOREIGN = {
     "uv.h": ["daemon/supervisor/", "daemon/worker/conn.", "daemon/worker/worker."]
+    + ["daemon/worker/link."]
     + ["daemon/admin/admin."],
     "microhttpd.h": ["daemon/admin/admin.c"],
     "json-c/": ["daemon/admin/render.c", "client/actctl/"],
     "systemd/": ["daemon/supervisor/notify.c"],
     "ini.h": ["daemon/config.c"],
     "msgpack.h": ["proto/", "client/"],
-    "sys/mman.h": ["tree/"],
+    "sys/mman.h": ["tree/", "daemon/board.c", "daemon/config.c"],
 }
 
 GENERATED = ["build_config.h"]

@@ -1,0 +1,149 @@
+/*
+ * board: the memory that supervisor and workers share, where each says how it is doing.
+ *
+ * The supervisor writes the head; every worker process has a slot of its own, which it alone
+ * writes. A worker maps everything else read-only, so a worker gone wrong harms nobody's figures
+ * but its own; and the supervisor decides nothing by what it reads here but how to spread
+ * connections. Numbers are written whole (aligned 64-bit stores), so readers need no lock: a report
+ * is not of one instant, but each of its numbers was true in it.
+ */
+#pragma once
+
+#include "daemon/config.h"
+#include "daemon/generation.h"
+#include "daemon/methods.h"
+
+#include <stdatomic.h>
+
+struct method_stats {
+    uint64_t requests; /* dispatched, whatever came of them */
+    uint64_t errors;   /* answered with an error */
+    uint64_t hits;     /* keys that have a value (get, mget, exists), positions that exist (node) */
+    uint64_t misses;
+};
+
+/* Counters, all of them u64. Those that go down again stand first. */
+struct worker_stats {
+    uint64_t connections_open;
+    uint64_t requests_running; /* between their slices now */
+    uint64_t buffer_bytes;
+    uint64_t connections_accepted;
+    uint64_t connections_timed_out;
+    uint64_t connections_broken;  /* closed because of what they sent */
+    uint64_t connections_evicted; /* closed because they read slowly while buffers were short */
+    uint64_t requests_sliced;     /* took more than one slice */
+    uint64_t read_bytes, written_bytes;
+    uint64_t notifications_ignored, responses_ignored;
+    uint64_t notifications_sent;
+    uint64_t refused_requests; /* answered before a method was found */
+    struct method_stats method[N_METHODS];
+};
+
+/* A worker process. */
+struct board_slot {
+    /* By the supervisor, in its part of the board. */
+    int32_t pid; /* 0: the slot is free */
+    uint32_t number;
+    uint64_t started_ms; /* clock_ms */
+    uint64_t pss_bytes;  /* of the mapped tree, when it was last asked; BOARD_UNKNOWN */
+};
+
+/* What the worker says of itself. */
+struct board_page {
+    struct worker_stats stats;
+    uint64_t connections_closed;         /* of those that it took; never falls back, as stats can */
+    uint64_t generation;                 /* the number that it answers from; 0: none yet */
+    uint64_t minor_faults, major_faults; /* at the last heartbeat: for when it is dead */
+};
+
+#define BOARD_UNKNOWN UINT64_MAX
+
+/* A line that changes: read it by board_text_get. */
+#define BOARD_TEXT_BYTES 768
+struct board_text {
+    _Atomic uint32_t version; /* odd while it is being written */
+    char text[BOARD_TEXT_BYTES];
+};
+
+/* Written by the warm-up thread. */
+struct warmup_progress {
+    _Atomic int state; /* enum warmup_state */
+    _Atomic uint64_t read_bytes;
+    _Atomic uint64_t total_bytes;
+};
+
+enum warmup_state { WARMUP_OFF, WARMUP_RUNNING, WARMUP_DONE, WARMUP_FAILED };
+
+/* Why a worker process was replaced. */
+#define BOARD_RESTARTS(X)                                               \
+    X(killed, "It was killed by a signal or crashed.")                  \
+    X(exited, "It ended by itself.")                                    \
+    X(hung, "It gave no sign of life for daemon.heartbeat_timeout_ms.") \
+    X(failed, "It could not be started, or could not map the file.")
+
+struct board_restarts {
+#define X(name, help) uint64_t name;
+    BOARD_RESTARTS(X)
+#undef X
+};
+
+struct board_head {
+    uint64_t started_ms; /* clock_ms */
+    int32_t supervisor_pid;
+    uint32_t n_workers; /* that there should be */
+    uint32_t n_slots;
+    _Atomic uint32_t n_serving; /* workers that answer now */
+    _Atomic bool is_draining;
+    _Atomic bool is_full; /* at limits.max_connections: a worker tells when it closes one */
+    _Atomic bool is_ready_after_warmup; /* warmup.ready = after: and not warm yet */
+
+    struct generation generation; /* that is served */
+    struct board_text damage;     /* "", or why it cannot be trusted any more */
+    struct board_text refusal;    /* "", or why the last candidate was refused */
+    _Atomic bool is_damaged;
+    uint64_t n_reloads, n_refused; /* candidates that were accepted, and refused */
+    _Atomic bool is_reloading;
+
+    struct board_restarts restarts;
+    struct worker_stats retired; /* of all workers that are gone: their counters */
+    uint64_t retired_minor_faults, retired_major_faults;
+    uint64_t pss_bytes;    /* of the mapped tree, all workers together, or BOARD_UNKNOWN */
+    uint64_t pss_asked_ms; /* clock_ms: when that was */
+    struct warmup_progress warmup;
+};
+
+struct board {
+    const struct board_head *head;  /* shared */
+    const struct board_slot *slots; /* shared; n_slots */
+    const uint8_t *pages;           /* shared: board_page tells where each is */
+    struct board_head *own_head;    /* the supervisor's way to write; NULL in workers */
+    struct board_slot *own_slots;   /* likewise */
+    struct board_page *own_page;    /* a worker's way to write; NULL in the supervisor */
+    const struct config *config;    /* borrowed */
+    size_t mapped_bytes;
+};
+
+/* Slots for n workers: more than workers, since one that hangs keeps its slot until it is gone. */
+unsigned board_slots_for(unsigned n_workers);
+
+/* The supervisor's. ret_fd: for workers to inherit, owned by the caller. 0 or -errno. */
+int board_create(struct board *board, const struct config *config, unsigned n_workers, int *ret_fd);
+/* A worker's. 0 or -errno. */
+int board_attach(struct board *board, const struct config *config, int fd, unsigned slot);
+/* One of memory that nobody shares, with one slot: for tests. 0 or -errno. */
+int board_create_private(struct board *board, const struct config *config);
+void board_detach(struct board *board);
+
+const struct board_page *board_page(const struct board *board, unsigned slot);
+
+/* The process is gone: its counters go to the retired ones, and the slot is free. */
+void board_retire(struct board *board, unsigned slot);
+/* Prepares a free slot for another process. */
+void board_take(struct board *board, unsigned slot, uint32_t number);
+
+void board_text_set(struct board_text *text, const char *line);
+/* The line as it was at some moment, cut to fit. */
+void board_text_get(const struct board_text *text, char *line, size_t size);
+
+/* Why the service is not ready for queries, or NULL if it is. The text is static or in line. */
+const char *board_unready_reason(const struct board *board, char *line, size_t size);

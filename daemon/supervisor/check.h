@@ -1,0 +1,31 @@
+/*
+ * check: one look at a file by a process of its own (daemon/checker), so that a file that is slow
+ * to read, or shrinks while it is read, hurts nobody.
+ */
+#pragma once
+
+#include "daemon/control.h"
+
+#include <uv.h>
+
+struct check_process;
+
+/* What came of it. fd: owned by the callee if the file is good, else -1. generation: what is known;
+ * text: why it is refused. */
+typedef void (*check_callback)(void *context, int fd, const struct generation *generation,
+                               const char *text);
+
+struct check {
+    uv_loop_t *loop;                     /* borrowed */
+    int config_fd;                       /* borrowed */
+    const char *path;                    /* borrowed: for texts */
+    struct check_process *running;       /* NULL: none */
+    uint64_t checked_bytes, total_bytes; /* of the one that runs */
+    check_callback on_done;
+    void *context; /* borrowed */
+};
+
+/* on_done is called once, unless check_cancel comes first. 0 or -errno. */
+int check_start(struct check *check);
+/* Forgets the one that runs, if any; it is killed. */
+void check_cancel(struct check *check);

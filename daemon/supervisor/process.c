@@ -1,0 +1,329 @@
+/*
+ * process: see process.h.
+ *
+ * on_control hears the worker; when its socket ends the worker is as good as dead, whatever it
+ * still does: crew_on_gone puts another one in its place at once, and the exit is only awaited
+ * (on_exit) to tell the log why.
+ */
+#include "daemon/supervisor/process.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "daemon/supervisor/crew.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+
+static void on_control(uv_poll_t *poll, int status, int events);
+static void on_exit_of(uv_process_t *handle, int64_t status, int signal);
+static void on_kill(uv_timer_t *timer);
+static void on_closed(uv_handle_t *handle);
+
+#define KILL_AFTER_MS 2000
+/* How long a worker whose control socket has ended may take to exit. */
+#define LINGER_MS 10000
+
+static void put(struct outgoing_queue *queue, struct outgoing *outgoing)
+{
+    outgoing->next = NULL;
+    if (queue->first)
+        queue->last->next = outgoing;
+    else
+        queue->first = outgoing;
+    queue->last = outgoing;
+}
+
+static struct outgoing *take(struct outgoing_queue *queue)
+{
+    struct outgoing *outgoing = queue->first;
+    if (outgoing)
+        queue->first = outgoing->next;
+    return outgoing;
+}
+
+static void outgoing_free(struct outgoing *outgoing)
+{
+    fd_closep(&outgoing->fd);
+    free(outgoing->message);
+    free(outgoing);
+}
+
+static void watch_control(struct process *process)
+{
+    uv_poll_start(&process->poll, UV_READABLE | (process->unsent.first ? UV_WRITABLE : 0),
+                  on_control);
+}
+
+/* False: there is no room now. That the worker is gone is seen when we read. */
+static bool send_one(const struct process *process, const struct outgoing *outgoing)
+{
+    struct control_message simple = {.type = outgoing->type, .number = outgoing->number};
+    int r = control_send(process->control, outgoing->message ? outgoing->message : &simple,
+                         outgoing->fd);
+    if (r < 0 && r != -EPIPE && r != -ECONNRESET)
+        log_error("worker %u: cannot send to it: %s", process->number, strerror(-r));
+    return r != CONTROL_FULL;
+}
+
+static void flush(struct process *process)
+{
+    bool had_unsent = process->unsent.first;
+    while (process->unsent.first && send_one(process, process->unsent.first)) {
+        struct outgoing *outgoing = take(&process->unsent);
+        if (outgoing->type == CONTROL_CONNECTION)
+            put(&process->untaken, outgoing);
+        else
+            outgoing_free(outgoing);
+    }
+    if (had_unsent || process->unsent.first)
+        watch_control(process);
+}
+
+/* Takes over fd and message; either may be missing. */
+static void queue(struct process *process, enum control_type type, uint64_t number, int fd,
+                  struct control_message *message)
+{
+    struct outgoing *outgoing = malloc(sizeof *outgoing);
+    if (process->state == PROCESS_GONE || !outgoing) {
+        if (!outgoing)
+            log_error("worker %u: out of memory for a message to it", process->number);
+        fd_closep(&fd);
+        free(message);
+        free(outgoing);
+        return;
+    }
+    *outgoing = (struct outgoing){.type = type, .number = number, .fd = fd, .message = message};
+    put(&process->unsent, outgoing);
+    flush(process);
+}
+
+void process_say(struct process *process, enum control_type type, uint64_t number)
+{
+    queue(process, type, number, -1, NULL);
+}
+
+void process_say_text(struct process *process, enum control_type type, uint64_t number,
+                      const char *text)
+{
+    struct control_message *message = calloc(1, sizeof *message);
+    if (!message)
+        return;
+    message->type = type;
+    message->number = number;
+    snprintf(message->text, sizeof message->text, "%s", text);
+    queue(process, type, number, -1, message);
+}
+
+void process_say_generation(struct process *process, const struct generation *generation, int fd)
+{
+    struct control_message *message = calloc(1, sizeof *message);
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (!message || copy < 0) {
+        log_error("worker %u: cannot hand it generation %" PRIu64 ": %s", process->number,
+                  generation->number, strerror(message ? errno : ENOMEM));
+        fd_closep(&copy);
+        free(message);
+        process_kill(process); /* another one may have more luck */
+        return;
+    }
+    message->type = CONTROL_GENERATION;
+    message->number = generation->number;
+    message->generation = *generation;
+    queue(process, CONTROL_GENERATION, generation->number, copy, message);
+}
+
+void process_pass(struct process *process, int fd)
+{
+    process->n_passed++;
+    if (process->waiting_since_ms == 0)
+        process->waiting_since_ms = clock_ms();
+    queue(process, CONTROL_CONNECTION, process->n_passed, fd, NULL);
+}
+
+int process_take_back(struct process *process)
+{
+    struct outgoing *outgoing = NULL;
+    while ((outgoing = take(&process->untaken)) || (outgoing = take(&process->unsent))) {
+        int fd = outgoing->type == CONTROL_CONNECTION ? fd_take(&outgoing->fd) : -1;
+        outgoing_free(outgoing);
+        if (fd >= 0)
+            return fd;
+    }
+    return -1;
+}
+
+uint64_t process_load(const struct process *process)
+{
+    uint64_t n_closed = board_page(process->crew->board, process->slot)->connections_closed;
+    /* The worker writes that number; it must not be able to attract everybody by a wrong one. */
+    return n_closed < process->n_passed ? process->n_passed - n_closed : 0;
+}
+
+static void connections_taken(struct process *process, uint64_t number)
+{
+    while (process->untaken.first && process->untaken.first->number <= number)
+        outgoing_free(take(&process->untaken));
+    process->waiting_since_ms = process->untaken.first ? clock_ms() : 0;
+}
+
+static void close_handle(struct process *process, uv_handle_t *handle)
+{
+    if (!uv_is_closing(handle))
+        uv_close(handle, on_closed);
+    (void)process;
+}
+
+static void gone(struct process *process)
+{
+    if (process->state == PROCESS_GONE)
+        return;
+    enum process_state before = process->state;
+    process->state = PROCESS_GONE;
+    close_handle(process, (uv_handle_t *)&process->poll);
+    fd_closep(&process->control);
+    /* Mostly it has exited already; it may have to write a core or, under a checker, a report. */
+    if (!process->has_exited && !uv_is_active((uv_handle_t *)&process->kill))
+        uv_timer_start(&process->kill, on_kill, LINGER_MS, 0);
+    crew_on_gone(process->crew, process, before);
+}
+
+static void hear(struct process *process)
+{
+    struct control_message message;
+    int passed, r;
+    while ((r = control_receive(process->control, &message, &passed)) == 0) {
+        fd_closep(&passed); /* workers pass none */
+        process->heard_ms = clock_ms();
+        if (message.type == CONTROL_TAKEN)
+            connections_taken(process, message.number);
+        else if (message.type != CONTROL_HEARTBEAT)
+            crew_on_message(process->crew, process, &message);
+        if (process->state == PROCESS_GONE)
+            return;
+    }
+    if (r != CONTROL_EMPTY)
+        gone(process);
+}
+
+static void on_control(uv_poll_t *poll, int status, int events)
+{
+    struct process *process = poll->data;
+    if (status < 0) {
+        gone(process);
+        return;
+    }
+    /* First what it says: behind the end of the socket nothing can be sent. */
+    hear(process);
+    if (process->state != PROCESS_GONE && (events & UV_WRITABLE))
+        flush(process);
+}
+
+static void on_exit_of(uv_process_t *handle, int64_t status, int signal)
+{
+    struct process *process = handle->data;
+    process->has_exited = true;
+    process->exit_status = status;
+    process->exit_signal = signal;
+    if (process->state != PROCESS_GONE)
+        hear(process); /* what it said last; then the end */
+    gone(process);
+    crew_on_exit(process->crew, process);
+    close_handle(process, (uv_handle_t *)&process->kill);
+    close_handle(process, (uv_handle_t *)&process->handle);
+}
+
+static void on_kill(uv_timer_t *timer)
+{
+    process_kill(timer->data);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct process *process = handle->data;
+    if (--process->n_handles > 0)
+        return;
+    crew_forget(process->crew, process);
+    free(process);
+}
+
+void process_kill(struct process *process)
+{
+    if (!process->has_exited)
+        uv_process_kill(&process->handle, SIGKILL);
+}
+
+void process_abort(struct process *process)
+{
+    if (process->has_exited)
+        return;
+    process->is_hung = true;
+    uv_process_kill(&process->handle, SIGABRT);
+    uv_process_kill(&process->handle, SIGCONT);
+    uv_timer_start(&process->kill, on_kill, KILL_AFTER_MS, 0);
+}
+
+static int spawn(struct process *process, int control)
+{
+    struct crew *crew = process->crew;
+    char slot[16], name[32];
+    snprintf(slot, sizeof slot, "%u", process->slot);
+    snprintf(name, sizeof name, "actd: worker %u", process->number);
+    char *args[] = {name, (char[]){"--worker"}, slot, NULL};
+    uv_stdio_container_t stdio[] = {
+        {.flags = UV_IGNORE},
+        {.flags = UV_INHERIT_FD, .data.fd = STDOUT_FILENO},
+        {.flags = UV_INHERIT_FD, .data.fd = STDERR_FILENO},
+        {.flags = UV_INHERIT_FD, .data.fd = control},
+        {.flags = UV_INHERIT_FD, .data.fd = crew->config_fd},
+        {.flags = UV_INHERIT_FD, .data.fd = crew->board_fd},
+    };
+    uv_process_options_t options = {.file = "/proc/self/exe",
+                                    .args = args,
+                                    .env = crew->environment,
+                                    .exit_cb = on_exit_of,
+                                    .stdio = stdio,
+                                    .stdio_count = sizeof stdio / sizeof *stdio};
+    return uv_spawn(crew->loop, &process->handle, &options);
+}
+
+int process_start(struct crew *crew, unsigned number, unsigned slot, struct process **ret)
+{
+    int fds[2];
+    struct process *process = calloc(1, sizeof *process);
+    int r = process ? control_pair(fds) : -ENOMEM;
+    if (r < 0) {
+        free(process);
+        return r;
+    }
+    process->crew = crew;
+    process->number = number;
+    process->slot = slot;
+    process->heard_ms = clock_ms();
+    process->control = fds[0];
+    process->handle.data = process->poll.data = process->kill.data = process;
+    uv_timer_init(crew->loop, &process->kill);
+    process->n_handles = 1;
+    if ((r = uv_poll_init(crew->loop, &process->poll, process->control)) == 0) {
+        process->n_handles++;
+        r = spawn(process, fds[1]);
+        process->n_handles++; /* also one that failed is to be closed */
+    }
+    fd_closep(&fds[1]);
+    if (r < 0) {
+        process->state = PROCESS_GONE;
+        process->has_exited = true;
+        if (process->n_handles > 1) {
+            close_handle(process, (uv_handle_t *)&process->poll);
+            close_handle(process, (uv_handle_t *)&process->handle);
+        }
+        close_handle(process, (uv_handle_t *)&process->kill);
+        fd_closep(&process->control);
+        return r;
+    }
+    watch_control(process);
+    *ret = process;
+    return 0;
+}

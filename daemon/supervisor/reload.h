@@ -1,0 +1,72 @@
+/*
+ * reload: a generation's way from a path to all workers.
+ *
+ *   IDLE -> CHECKING   a process of its own opens and checks the file (supervisor/check)
+ *        -> MAPPING    all workers map it, and go on answering from the old one
+ *        -> SWITCHING  all workers answer from the new one; then it is announced
+ *        -> IDLE
+ *
+ * Whatever fails before SWITCHING: everybody stays on the old one. Who asks while a file is being
+ * checked or mapped gets another round, since that file may be older than the question.
+ */
+#pragma once
+
+#include "daemon/supervisor/check.h"
+#include "daemon/supervisor/crew.h"
+#include "daemon/supervisor/watcher.h"
+
+enum reload_state { RELOAD_IDLE, RELOAD_CHECKING, RELOAD_MAPPING, RELOAD_SWITCHING };
+
+/* Somebody who waits for what comes of it. */
+struct reload_request {
+    /* text: "", or why the file was refused. */
+    void (*on_done)(struct reload_request *request, bool is_accepted, const char *text);
+    struct reload_request *next;
+};
+
+/* A generation's file, kept open for workers that start later. */
+struct held {
+    struct generation generation; /* number 0: none */
+    int fd;                       /* owned; -1: none */
+};
+
+struct reload {
+    struct crew *crew;   /* borrowed */
+    struct board *board; /* borrowed */
+    enum reload_state state;
+    struct held current, candidate;
+    uint64_t last_number; /* given to a candidate */
+    uint64_t announced;
+    struct check check;
+    struct watcher watcher;
+    uv_timer_t timeout;
+    uint64_t began_ms;                 /* clock_ms */
+    struct reload_request *asked;      /* wait for the round that runs */
+    struct reload_request *asked_next; /* and for the next one */
+    bool is_asked_next, is_stopping;
+
+    /* After each round. text as above; is_first: of the start. */
+    void (*on_done)(void *context, bool is_accepted, const char *text);
+    /* What is served has been damaged. */
+    void (*on_damage)(void *context);
+    void *context; /* borrowed: the owner's */
+};
+
+/* callbacks and context are set by the caller, afterwards. 0 or -errno. */
+int reload_init(struct reload *reload, struct crew *crew);
+/* Looks at the path again. why: for the log. request: NULL, or who waits; borrowed until on_done.
+ */
+void reload_ask(struct reload *reload, const char *why, struct reload_request *request);
+/* Ends what runs; who waits is told. */
+void reload_stop(struct reload *reload);
+/* After the loop has run the close callbacks. */
+void reload_deinit(struct reload *reload);
+
+/* "generation 3 (identity 1234), 7340032 bytes, serves": what answers, whatever came of a round. */
+void reload_describe(const struct reload *reload, char *text, size_t size);
+
+/* From the crew. */
+void reload_greet(struct reload *reload, struct process *process);
+void reload_on_message(struct reload *reload, struct process *process,
+                       const struct control_message *message);
+void reload_on_gone(struct reload *reload);

@@ -1,0 +1,496 @@
+/*
+ * link: see link.h.
+ *
+ * The happy path: CONTROL_GENERATION -> a thread maps the file (on_opened) -> CONTROL_MAPPED;
+ * CONTROL_SWITCH -> worker_switch -> CONTROL_SWITCHED; CONTROL_CONNECTION -> worker_adopt, and one
+ * CONTROL_TAKEN for all that came at once, before anything is read from them. A snapshot that
+ * nobody uses any more is unmapped by a thread (on_unused).
+ *
+ * How it ends. CONTROL_DRAIN: when the last connection is closed. The control socket ends: at once,
+ * since nobody watches over us any more.
+ */
+#include "daemon/worker/link.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "daemon/control.h"
+#include "daemon/worker/worker.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static void on_control(uv_poll_t *poll, int status, int events);
+static void on_heartbeat(uv_timer_t *timer);
+static void on_drain_half(uv_timer_t *timer);
+static void on_drain_end(uv_timer_t *timer);
+static void on_opened(uv_work_t *work, int status);
+static void on_unused(void *context, struct snapshot *snapshot);
+static void on_freed(uv_work_t *work, int status);
+static void on_damage(void *context, const struct snapshot *snapshot);
+static void on_conn_closed(void *context);
+
+/* Heartbeats in the time after which the supervisor gives us up. */
+#define HEARTBEATS 5
+/* Messages taken in one turn of the loop, so that a flood of connections leaves room for requests.
+ */
+#define MESSAGES_PER_TURN 64
+/* Messages that wait for the supervisor to read. They are few; beyond this it is as good as dead.
+ */
+#define OUTBOX_MAX 32
+
+/* A mapped generation that we do not answer from yet. */
+struct offered {
+    struct snapshot *snapshot; /* one reference */
+    struct offered *next;
+};
+
+struct link {
+    uv_loop_t loop;
+    struct config config;
+    struct board board;
+    struct worker worker;
+    int control; /* owned */
+    uv_poll_t poll;
+    uv_timer_t heartbeat;
+    uv_timer_t drain; /* half of the drain's time, then all of it */
+    struct offered *offered;
+    struct opening *openings; /* on their way */
+    uint64_t taken;           /* the last connection that we have */
+    bool is_taken_due;        /* not told yet */
+    bool is_heartbeat_due;    /* likewise */
+    bool is_room_due;         /* likewise */
+    bool is_draining, is_closed;
+    bool is_watching_output; /* the poll looks for room to write */
+    struct control_message outbox[OUTBOX_MAX];
+    unsigned n_outbox;
+};
+
+/* A generation on its way into memory; in a thread, since disks may be slow. */
+struct opening {
+    uv_work_t work;
+    struct link *link;
+    struct opening *next;
+    bool is_unwanted;
+    int fd; /* owned until it is mapped */
+    struct generation generation;
+    struct snapshot *snapshot; /* the result, */
+    int r;                     /* or why there is none */
+    struct act_error error;
+};
+
+struct burial {
+    uv_work_t work;
+    struct snapshot *snapshot; /* owned */
+};
+
+/* Closes everything; connections first. The loop then ends. */
+static void end(struct link *link)
+{
+    worker_close_all(&link->worker);
+    if (link->is_closed)
+        return;
+    link->is_closed = true;
+    worker_close(&link->worker);
+    uv_close((uv_handle_t *)&link->poll, NULL);
+    uv_close((uv_handle_t *)&link->heartbeat, NULL);
+    uv_close((uv_handle_t *)&link->drain, NULL);
+}
+
+static void watch_control(struct link *link, bool for_output)
+{
+    link->is_watching_output = for_output;
+    uv_poll_start(&link->poll, UV_READABLE | (for_output ? UV_WRITABLE : 0), on_control);
+}
+
+/* False: there is no room now; what is due stays due. */
+static bool send_one(struct link *link, const struct control_message *message)
+{
+    int r = control_send(link->control, message, -1);
+    if (r < 0 && r != -EPIPE)
+        log_error("cannot speak to the supervisor: %s", strerror(-r));
+    return r != CONTROL_FULL; /* that it is gone is seen when we read */
+}
+
+static bool send_due(struct link *link, bool *is_due, enum control_type type, uint64_t number)
+{
+    if (*is_due && !send_one(link, &(struct control_message){.type = type, .number = number}))
+        return false;
+    *is_due = false;
+    return true;
+}
+
+static void flush(struct link *link)
+{
+    unsigned n = 0;
+    bool is_done = send_due(link, &link->is_taken_due, CONTROL_TAKEN, link->taken) &&
+                   send_due(link, &link->is_room_due, CONTROL_ROOM, 0) &&
+                   send_due(link, &link->is_heartbeat_due, CONTROL_HEARTBEAT, 0);
+    while (is_done && n < link->n_outbox && (is_done = send_one(link, &link->outbox[n])))
+        n++;
+    link->n_outbox -= n;
+    memmove(link->outbox, link->outbox + n, link->n_outbox * sizeof *link->outbox);
+    if (!link->is_closed && link->is_watching_output == is_done)
+        watch_control(link, !is_done);
+}
+
+/* Messages that must not be lost. text may be NULL. */
+static void say(struct link *link, enum control_type type, uint64_t number, const char *text)
+{
+    if (link->n_outbox == OUTBOX_MAX) {
+        log_error("the supervisor does not read what we tell it");
+        end(link);
+        return;
+    }
+    struct control_message *message = &link->outbox[link->n_outbox++];
+    *message = (struct control_message){.type = type, .number = number};
+    snprintf(message->text, sizeof message->text, "%s", text ? text : "");
+    flush(link);
+}
+
+static void open_in_thread(uv_work_t *work)
+{
+    struct opening *opening = work->data;
+    const struct config *config = &opening->link->config;
+    opening->r = snapshot_new(opening->fd, config->tree_path, &opening->generation,
+                              config->tree_table_cache_bytes, &opening->snapshot, &opening->error);
+    if (opening->r == 0)
+        opening->fd = -1;
+}
+
+/* The file is not what it was when it was checked: we serve, but not from it. */
+static void take_damaged(struct link *link, struct opening *opening)
+{
+    const struct generation *generation = &opening->generation;
+    if (snapshot_new_damaged(opening->fd, link->config.tree_path, generation,
+                             opening->error.message, &opening->snapshot) != 0)
+        return;
+    opening->fd = -1;
+    say(link, CONTROL_DAMAGED, generation->number, opening->error.message);
+}
+
+/* Keeps the mapped file until it is wanted. */
+static void offer(struct link *link, struct opening *opening)
+{
+    uint64_t number = opening->generation.number;
+    struct offered *offered = NULL;
+    if (opening->r > 0)
+        take_damaged(link, opening);
+    if (opening->snapshot)
+        offered = malloc(sizeof *offered);
+    if (!offered) {
+        say(link, CONTROL_UNMAPPABLE, number,
+            opening->r < 0 ? opening->error.message : "out of memory");
+        return;
+    }
+    *offered = (struct offered){.snapshot = opening->snapshot, .next = link->offered};
+    link->offered = offered;
+    opening->snapshot = NULL;
+    say(link, CONTROL_MAPPED, number, NULL);
+}
+
+static void on_opened(uv_work_t *work, int status)
+{
+    struct opening *opening = work->data;
+    struct link *link = opening->link;
+    (void)status;
+    struct opening **at = &link->openings;
+    while (*at != opening)
+        at = &(*at)->next;
+    *at = opening->next;
+    if (!link->is_closed && !opening->is_unwanted)
+        offer(link, opening);
+    if (opening->snapshot)
+        on_unused(link, opening->snapshot);
+    fd_closep(&opening->fd);
+    free(opening);
+}
+
+/* Takes over fd. */
+static void map_generation(struct link *link, const struct generation *generation, int fd)
+{
+    struct opening *opening = calloc(1, sizeof *opening);
+    if (!opening || fd < 0) {
+        say(link, CONTROL_UNMAPPABLE, generation->number,
+            fd < 0 ? "no descriptor is left for it (LimitNOFILE=, ulimit -n)" : "out of memory");
+        fd_closep(&fd);
+        free(opening);
+        return;
+    }
+    opening->link = link;
+    opening->fd = fd;
+    opening->generation = *generation;
+    opening->work.data = opening;
+    opening->next = link->openings;
+    link->openings = opening;
+    uv_queue_work(&link->loop, &opening->work, open_in_thread, on_opened);
+}
+
+/* Out of the list; NULL: we do not have it. */
+static struct snapshot *take_offered(struct link *link, uint64_t number)
+{
+    for (struct offered **at = &link->offered; *at; at = &(*at)->next) {
+        struct offered *offered = *at;
+        struct snapshot *snapshot = offered->snapshot;
+        if (snapshot->generation.number != number)
+            continue;
+        *at = offered->next;
+        free(offered);
+        return snapshot;
+    }
+    return NULL;
+}
+
+static void switch_to(struct link *link, uint64_t number)
+{
+    struct snapshot *snapshot = take_offered(link, number);
+    if (!snapshot)
+        return;
+    if (worker_switch(&link->worker, snapshot) != 0) {
+        say(link, CONTROL_UNMAPPABLE, number, "out of memory");
+        worker_let_go(&link->worker, snapshot);
+        return;
+    }
+    say(link, CONTROL_SWITCHED, number, NULL);
+}
+
+static void discard(struct link *link, uint64_t number)
+{
+    for (struct opening *opening = link->openings; opening; opening = opening->next)
+        opening->is_unwanted |= opening->generation.number == number;
+    worker_let_go(&link->worker, take_offered(link, number));
+}
+
+/* Takes over fd. */
+static void adopt(struct link *link, uint64_t number, int fd)
+{
+    link->taken = number;
+    link->is_taken_due = true;
+    int r = fd < 0 ? -EMFILE : worker_adopt(&link->worker, fd);
+    if (fd < 0)
+        link->board.own_page->connections_closed++;
+    if (r < 0)
+        log_warning("a connection was dropped: %s", uv_strerror(r));
+}
+
+static void drain(struct link *link)
+{
+    link->is_draining = true;
+    uv_timer_start(&link->drain, on_drain_half, link->config.limits_drain_timeout_ms / 2, 0);
+    worker_drain(&link->worker);
+    if (link->worker.stats->connections_open == 0)
+        end(link);
+}
+
+static void cut(struct link *link)
+{
+    uint64_t n = link->worker.stats->connections_open;
+    if (n > 0)
+        log_warning("cutting %" PRIu64 " connections that are still open", n);
+    worker_close_all(&link->worker);
+}
+
+static void damage(struct link *link, const struct control_message *message)
+{
+    struct snapshot *snapshot = link->worker.snapshot;
+    if (snapshot && snapshot->generation.number == message->number)
+        snapshot_damage(snapshot, message->text);
+}
+
+static void obey(struct link *link, const struct control_message *message, int passed)
+{
+    switch ((enum control_type)message->type) {
+    case CONTROL_GENERATION:
+        map_generation(link, &message->generation, passed);
+        return;
+    case CONTROL_CONNECTION:
+        adopt(link, message->number, passed);
+        return;
+    case CONTROL_SWITCH:
+        switch_to(link, message->number);
+        break;
+    case CONTROL_DISCARD:
+        discard(link, message->number);
+        break;
+    case CONTROL_ANNOUNCE:
+        break;
+    case CONTROL_DAMAGE:
+        damage(link, message);
+        break;
+    case CONTROL_DRAIN:
+        drain(link);
+        break;
+    case CONTROL_CUT:
+        cut(link);
+        break;
+    default:
+        log_error("the supervisor sent something unknown (%" PRIu32 ")", message->type);
+    }
+    fd_closep(&passed);
+}
+
+static void hear(struct link *link)
+{
+    struct control_message message;
+    int passed, r = 0;
+    for (unsigned i = 0; i < MESSAGES_PER_TURN && !link->is_closed; i++) {
+        r = control_receive(link->control, &message, &passed);
+        if (r != 0)
+            break;
+        obey(link, &message, passed);
+    }
+    if (r == 0 || r == CONTROL_EMPTY)
+        return;
+    if (r < 0)
+        log_error("the control socket fails: %s", strerror(-r));
+    if (!link->is_draining)
+        log_warning("the supervisor is gone: ending");
+    end(link);
+}
+
+static void on_control(uv_poll_t *poll, int status, int events)
+{
+    struct link *link = poll->data;
+    (void)events;
+    if (status < 0)
+        end(link);
+    else
+        hear(link);
+    flush(link);
+}
+
+static void on_heartbeat(uv_timer_t *timer)
+{
+    struct link *link = timer->data;
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) == 0) {
+        link->board.own_page->minor_faults = (uint64_t)usage.ru_minflt;
+        link->board.own_page->major_faults = (uint64_t)usage.ru_majflt;
+    }
+    link->is_heartbeat_due = true;
+    flush(link);
+}
+
+static void on_drain_half(uv_timer_t *timer)
+{
+    struct link *link = timer->data;
+    worker_refuse(&link->worker);
+    uv_timer_start(timer, on_drain_end, link->config.limits_drain_timeout_ms / 2, 0);
+}
+
+static void on_drain_end(uv_timer_t *timer)
+{
+    cut(timer->data);
+}
+
+static void free_in_thread(uv_work_t *work)
+{
+    struct burial *burial = work->data;
+    snapshot_free(burial->snapshot);
+}
+
+static void on_freed(uv_work_t *work, int status)
+{
+    (void)status;
+    free(work->data);
+}
+
+static void on_unused(void *context, struct snapshot *snapshot)
+{
+    struct link *link = context;
+    struct burial *burial = malloc(sizeof *burial);
+    if (!burial) {
+        snapshot_free(snapshot);
+        return;
+    }
+    burial->snapshot = snapshot;
+    burial->work.data = burial;
+    uv_queue_work(&link->loop, &burial->work, free_in_thread, on_freed);
+}
+
+static void on_damage(void *context, const struct snapshot *snapshot)
+{
+    say(context, CONTROL_DAMAGED, snapshot->generation.number, snapshot->damage);
+}
+
+static void on_conn_closed(void *context)
+{
+    struct link *link = context;
+    if (link->is_draining && link->worker.stats->connections_open == 0) {
+        end(link);
+    } else if (link->board.head->is_full) {
+        link->is_room_due = true;
+        flush(link);
+    }
+}
+
+/* The supervisor's signals may reach the whole process group; we end when it says so. */
+static void ignore_signals(void)
+{
+    static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGPIPE};
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        signal(ignored[i], SIG_IGN);
+}
+
+static int start(struct link *link, unsigned slot)
+{
+    int r = config_receive(&link->config, LINK_CONFIG_FD);
+    if (r < 0)
+        return r;
+    log_init((enum log_level)link->config.log_level);
+    if ((r = board_attach(&link->board, &link->config, LINK_BOARD_FD, slot)) < 0 ||
+        (r = uv_loop_init(&link->loop)) < 0 ||
+        (r = worker_init(&link->worker, &link->loop, &link->board)) < 0)
+        return r;
+    close(LINK_CONFIG_FD);
+    close(LINK_BOARD_FD);
+    link->worker.context = link;
+    link->worker.on_conn_closed = on_conn_closed;
+    link->worker.on_unused = on_unused;
+    link->worker.on_damage = on_damage;
+    link->control = LINK_CONTROL_FD;
+    if ((r = uv_poll_init(&link->loop, &link->poll, link->control)) < 0)
+        return r;
+    uv_timer_init(&link->loop, &link->heartbeat);
+    uv_timer_init(&link->loop, &link->drain);
+    link->poll.data = link->heartbeat.data = link->drain.data = link;
+    watch_control(link, false);
+    uint64_t interval = link->config.daemon_heartbeat_timeout_ms / HEARTBEATS;
+    return uv_timer_start(&link->heartbeat, on_heartbeat, interval, interval);
+}
+
+static void deinit(struct link *link)
+{
+    struct snapshot *snapshot;
+    while (link->offered &&
+           (snapshot = take_offered(link, link->offered->snapshot->generation.number)))
+        snapshot_free(snapshot);
+    worker_deinit(&link->worker);
+    uv_loop_close(&link->loop);
+    board_detach(&link->board);
+    config_deinit(&link->config);
+    fd_closep(&link->control);
+}
+
+int link_run(unsigned slot)
+{
+    char name[32];
+    struct link *link = calloc(1, sizeof *link);
+    int r = -ENOMEM;
+    ignore_signals();
+    if (link)
+        r = start(link, slot);
+    if (r < 0) {
+        log_error("a worker cannot start: %s", strerror(-r));
+        return EXIT_FAILURE;
+    }
+    snprintf(name, sizeof name, "worker %" PRIu32, link->board.slots[slot].number);
+    log_set_name(name);
+    uv_run(&link->loop, UV_RUN_DEFAULT);
+    deinit(link);
+    free(link);
+    return EXIT_SUCCESS;
+}
