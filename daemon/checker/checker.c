@@ -1,0 +1,359 @@
+/*
+ * checker: see checker.h.
+ *
+ * Three ends: checker_run returns after the answer; the thread that watches the socket ends the
+ * process when nobody wants to know any more; the handler of SIGBUS, when a page of the file cannot
+ * be had, sends the refusal that was prepared.
+ */
+#include "daemon/checker/checker.h"
+
+#include "act/verify.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "daemon/config.h"
+#include "daemon/control.h"
+#include "daemon/snapshot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#define EXIT_USAGE 2
+
+/* Checking must not take from those who serve. The kernel derives the priority of reading from this
+ * too; the idle class of either could wait forever on a busy machine. */
+#define NICE 10
+
+#define PROGRESS_MS 250
+
+/* Between two tries, while the supervisor has not read what was sent before. */
+#define ANSWER_RETRY_MS 10
+
+struct check {
+    const char *path;               /* borrowed from the configuration */
+    const char *directory;          /* for temporary files; borrowed */
+    uint64_t directory_bytes;       /* that temporary files may take there */
+    uint64_t next_progress_ms;      /* clock_ms */
+    struct act_finding fault;       /* the first one; reason NULL: there is none */
+    struct control_message message; /* its generation is filled in as it becomes known */
+};
+
+/* Also the handler's. */
+static struct check check;
+static char lost_text[CONTROL_TEXT_BYTES];
+
+/* Nothing here but what a signal handler may do. */
+static void answer(uint32_t type, int passed)
+{
+    check.message.type = type;
+    while (control_send(CHECKER_CONTROL_FD, &check.message, passed) == CONTROL_FULL)
+        (void)poll(NULL, 0, ANSWER_RETRY_MS);
+}
+
+/* Of a line that is too long the end is kept, where the reason stands. */
+static void text_set(char *text, const char *line)
+{
+    size_t len = strlen(line), size = CONTROL_TEXT_BYTES;
+    if (len < size)
+        memcpy(text, line, len + 1);
+    else
+        snprintf(text, size, "...%s", line + len - (size - 4));
+}
+
+static void refuse(const char *line)
+{
+    text_set(check.message.text, line);
+    answer(CONTROL_REFUSED, -1);
+}
+
+/* The file's name, then why it is refused. */
+__attribute__((format(printf, 1, 2))) static void refuse_file(const char *format, ...)
+{
+    char why[1024], line[sizeof why + 4096 + 3];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(why, sizeof why, format, args);
+    va_end(args);
+    snprintf(line, sizeof line, "%.4096s: %s", check.path, why);
+    refuse(line);
+}
+
+static void on_sigbus(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    if (info->si_code != BUS_ADRERR && info->si_code != BUS_MCEERR_AR) {
+        (void)signal(number, SIG_DFL);
+        (void)raise(number);
+        return;
+    }
+    memcpy(check.message.text, lost_text, sizeof lost_text);
+    answer(CONTROL_REFUSED, -1);
+    _exit(EXIT_SUCCESS);
+}
+
+static void handle_signals(void)
+{
+    /* To the whole process group, most likely; the supervisor decides what becomes of us. The last
+     * one: more was written than RLIMIT_FSIZE allows, which is an error there. */
+    static const int ignored[] = {SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ};
+    struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
+    sigset_t none;
+    char line[4096 + 256];
+    snprintf(line, sizeof line,
+             "%.4096s: it was truncated while it was read, or reading it failed: check the disk, "
+             "and write files under another name, then rename them",
+             check.path);
+    text_set(lost_text, line);
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        (void)signal(ignored[i], SIG_IGN);
+    (void)sigaction(SIGBUS, &action, NULL);
+    /* The mask is inherited, and a fault whose signal is blocked kills. */
+    sigemptyset(&none);
+    (void)pthread_sigmask(SIG_SETMASK, &none, NULL);
+}
+
+/*
+ * Nobody waits for the answer any more: no step of the check is worth finishing. Not
+ * PR_SET_PDEATHSIG, which would also come when the supervisor lives on, and only its thread that
+ * started us has ended.
+ */
+static void *watch_socket(void *context)
+{
+    struct pollfd end = {.fd = CHECKER_CONTROL_FD, .events = POLLRDHUP};
+    (void)context;
+    while (poll(&end, 1, -1) <= 0)
+        ;
+    _exit(EXIT_SUCCESS);
+}
+
+static void start_watching(void)
+{
+    pthread_t thread;
+    /* Without it the check only ends later: nobody is there to hear the answer. */
+    if (pthread_create(&thread, NULL, watch_socket, NULL) == 0)
+        pthread_detach(thread);
+}
+
+static void set_limit(int resource, uint64_t bytes)
+{
+    struct rlimit limit;
+    if (getrlimit((__rlimit_resource_t)resource, &limit) < 0 || limit.rlim_cur <= bytes)
+        return;
+    limit.rlim_cur = bytes;
+    (void)setrlimit((__rlimit_resource_t)resource, &limit);
+}
+
+/*
+ * act_verify needs four bits for each byte of the file, and some bytes for each node of its deepest
+ * path, in a temporary file where that is much: a sparse file of a terabyte must not fill the disk.
+ */
+static void limit_space(void)
+{
+    struct statvfs fs;
+    check.directory = getenv("TMPDIR");
+    if (!check.directory || !*check.directory)
+        check.directory = "/tmp";
+    if (statvfs(check.directory, &fs) == 0)
+        check.directory_bytes = (uint64_t)fs.f_bavail * fs.f_frsize / 2;
+    set_limit(RLIMIT_FSIZE, check.directory_bytes);
+}
+
+/* If memory is short, this process is the one to do without. */
+static void volunteer_for_oom(void)
+{
+    with_close int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0)
+        (void)!write(fd, "1000", 4);
+}
+
+static void step_back(void)
+{
+    struct sched_param none = {0};
+    (void)sched_setscheduler(0, SCHED_BATCH, &none);
+    (void)setpriority(PRIO_PROCESS, 0, NICE);
+    volunteer_for_oom();
+    set_limit(RLIMIT_CORE, 0);
+    limit_space();
+}
+
+static const char *open_remedy(int error)
+{
+    switch (error) {
+    case -ENOENT:
+    case -ENOTDIR:
+        return "put a file there, or correct tree.path";
+    case -EACCES:
+    case -EPERM:
+        return "let the user that actd runs as read it, and search the directories above it; then "
+               "reload, or touch it";
+    case -ELOOP:
+        return "a symbolic link on the way leads back to itself: correct it";
+    case -ENXIO:
+        return "name a regular file in tree.path";
+    default:
+        return "correct that, then reload";
+    }
+}
+
+/* A file that cannot be opened can often be told from others all the same. */
+static void refuse_unopened(int error, const struct act_error *why)
+{
+    struct stat st;
+    char line[sizeof why->message + 256];
+    struct generation *generation = &check.message.generation;
+    if (stat(check.path, &st) == 0) {
+        generation->device = st.st_dev;
+        generation->inode = st.st_ino;
+        generation->size_bytes = (uint64_t)st.st_size;
+        generation->mtime = st.st_mtim;
+    }
+    snprintf(line, sizeof line, "%s: %s", why->message, open_remedy(error));
+    refuse(line);
+}
+
+static void on_finding(void *context, const struct act_finding *finding)
+{
+    (void)context;
+    if (!finding->is_note && !check.fault.reason)
+        check.fault = *finding;
+}
+
+static void on_progress(void *context, uint64_t done, uint64_t total)
+{
+    uint64_t now = clock_ms();
+    (void)context;
+    (void)total;
+    if (now < check.next_progress_ms)
+        return;
+    check.next_progress_ms = now + PROGRESS_MS;
+    check.message.type = CONTROL_PROGRESS;
+    check.message.number = done;
+    /* Who is too busy to read it needs none. */
+    (void)control_send(CHECKER_CONTROL_FD, &check.message, -1);
+    check.message.number = 0;
+}
+
+static void refuse_unchecked(int error)
+{
+    uint64_t mib = (uint64_t)1 << 20, size = check.message.generation.size_bytes;
+    if (error == -EFBIG || error == -ENOSPC)
+        refuse_file("checking all of it takes %" PRIu64
+                    " MiB of working space and more, and %s has "
+                    "%" PRIu64 " MiB to spare: set TMPDIR to a directory with more, or tree.verify "
+                    "to header",
+                    size / 2 / mib, check.directory, check.directory_bytes / mib);
+    else
+        refuse_file("not checked to the end: %s: correct that, or set tree.verify to header",
+                    strerror(-error));
+}
+
+/* One thread: the others have to answer queries meanwhile. False: refused. */
+static bool verify_all(const struct act *tree)
+{
+    const struct act_verify_options options = {.temporary_directory = check.directory,
+                                               .n_threads = 1,
+                                               .on_finding = on_finding,
+                                               .on_progress = on_progress};
+    struct act_survey survey;
+    int r = act_verify(tree, &options, &survey);
+    if (r < 0)
+        refuse_unchecked(r);
+    else if (r != 0)
+        refuse_file("it is damaged at offset %" PRIu64 ": %s: write or copy the file again",
+                    check.fault.offset, check.fault.reason ? check.fault.reason : "unknown");
+    return r == 0;
+}
+
+/* False: refused. */
+static bool has_digest(const struct act *tree)
+{
+    struct act_info info;
+    act_info(tree, &info);
+    /* Damaged metadata is a fault of its own. */
+    if (info.metadata_state == ACT_METADATA_FULL || info.metadata_state == ACT_METADATA_DAMAGED)
+        return true;
+    if (info.metadata_state == ACT_METADATA_NONE)
+        refuse_file("it has no digest, which tree.verify = digest asks for: write it by actctl "
+                    "build, or set tree.verify to structure");
+    else
+        refuse_file("it was merged into since its digest was taken, and tree.verify = digest asks "
+                    "for one: write it anew by actctl build, or set tree.verify to structure");
+    return false;
+}
+
+/* False: refused. */
+static bool is_sound(int fd, enum tree_verify verify)
+{
+    struct act *tree;
+    struct act_error error;
+    if (verify == TREE_VERIFY_HEADER)
+        return true;
+    if (act_open_fd(fd, check.path, &tree, &error) != 0) {
+        refuse(error.message);
+        return false;
+    }
+    bool is_good = (verify != TREE_VERIFY_DIGEST || has_digest(tree)) && verify_all(tree);
+    act_close(tree);
+    return is_good;
+}
+
+static bool has_changed(int fd)
+{
+    struct stat st;
+    const struct generation *seen = &check.message.generation;
+    return fstat(fd, &st) < 0 || (uint64_t)st.st_size != seen->size_bytes ||
+           st.st_mtim.tv_sec != seen->mtime.tv_sec || st.st_mtim.tv_nsec != seen->mtime.tv_nsec;
+}
+
+static void check_file(enum tree_verify verify)
+{
+    struct act_error error;
+    with_close int fd = generation_open(check.path, &error);
+    if (fd < 0)
+        refuse_unopened(fd, &error);
+    else if (generation_examine(fd, check.path, &check.message.generation, &error) != 0)
+        refuse(error.message);
+    else if (!is_sound(fd, verify))
+        return;
+    else if (has_changed(fd))
+        refuse_file("it is being written: write files under another name, and rename them when "
+                    "they are complete");
+    else
+        answer(CONTROL_CANDIDATE, fd);
+}
+
+int checker_run(void)
+{
+    struct stat st;
+    struct config config;
+    if (fstat(CHECKER_CONTROL_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+        log_error("--checker is for actd itself, which calls it to check a file; for people there "
+                  "is actctl verify");
+        return EXIT_USAGE;
+    }
+    int r = config_receive(&config, CHECKER_CONFIG_FD);
+    if (r != 0) {
+        snprintf(check.message.text, sizeof check.message.text,
+                 "the process that checks files got no configuration: %s", strerror(-r));
+        answer(CONTROL_REFUSED, -1);
+        return EXIT_USAGE;
+    }
+    check.path = config.tree_path;
+    handle_signals();
+    start_watching();
+    step_back();
+    check_file((enum tree_verify)config.tree_verify);
+    config_deinit(&config);
+    return EXIT_SUCCESS;
+}
