@@ -5,8 +5,8 @@
 build_packages="gcc libc6-dev meson ninja-build pkg-config libuv1-dev libmsgpack-dev libsystemd-dev
     libinih-dev libmicrohttpd-dev libjson-c-dev libxxhash-dev"
 # And what the tests need more.
-test_packages="libcmocka-dev python3 python3-pytest python3-hypothesis python3-msgpack
-    python3-pynvim clang-format groff-base man-db procps util-linux curl
+test_packages="libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-hypothesis
+    python3-msgpack python3-pynvim clang-format groff-base man-db procps util-linux curl
     liblmdb-dev libcdb-dev lua5.1 lua-mpack lua-socket neovim"
 # npm may have come with another nodejs than Debian's.
 command -v npm >/dev/null || test_packages="$test_packages nodejs npm"

@@ -2,17 +2,33 @@
 
     count_results.py FAILED-RUNS FILE...
 
-A run that failed without a failed test in its file (it crashed, or nothing ran) counts as one
-failure. With ACTD_TEST_NO_SKIP=1 a skipped test is a failed one.
+A run that failed without a failed test in its file counts as one failure, and so does a file that
+is missing or cut: what wrote it was killed, or crashed. With ACTD_TEST_NO_SKIP=1 a skipped test is
+a failed one.
 """
 import os
 import sys
 import xml.etree.ElementTree as ElementTree
 
 
+def cases(path):
+    """The tests of the file; then, where it cannot be read to its end, None."""
+    try:
+        for _, element in ElementTree.iterparse(path):
+            if element.tag == "testcase":
+                yield element
+    except (OSError, ElementTree.ParseError) as error:
+        print(f"{path}: {error}", file=sys.stderr)
+        yield None
+
+
 def count(path):
     passed, failed, skipped = 0, [], []
-    for case in ElementTree.parse(path).iter("testcase"):
+    for case in cases(path):
+        if case is None:
+            run = os.path.basename(path).removesuffix(".xml")
+            failed.append(f"{run}: its results are missing or cut: it did not come to its end")
+            continue
         name = f"{case.get('classname')}: {case.get('name')}"
         kinds = {child.tag for child in case}
         if kinds & {"failure", "error"}:

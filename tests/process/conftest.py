@@ -10,6 +10,7 @@ import signal
 import hypothesis
 import pytest
 
+import lib.seed  # noqa: F401: here, so that the workers of pytest-xdist find it drawn
 from lib import paths
 from lib.daemon import Daemon
 

@@ -270,6 +270,7 @@ def test_write_timeout_closes_a_client_that_never_reads(actd, kind):
     daemon.wait_stat("memory", "buffer_bytes", 0)
 
 
+@pytest.mark.alone
 def test_write_timeout_spares_a_client_that_reads_slowly(actd, kind):
     timeout_ms = 1000
     n = 200
@@ -547,6 +548,7 @@ def test_frame_timeout_counts_from_the_request_and_not_from_its_last_byte(actd):
         daemon.wait_stat("connections", "timed_out", 1)
 
 
+@pytest.mark.alone
 def test_idle_timeout_closes_an_idle_connection(actd, kind):
     daemon = actd(settings={"limits.idle_timeout_ms": 300})
     with daemon.client(getattr(daemon, kind)) as client:

@@ -207,6 +207,7 @@ def check_served(client):
     assert client.call("count", key)["exact"]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", BEHAVIOURS)
 def test_others_are_served_as_before_and_memory_is_bounded(actd, programs, tmp_path, name):
     groups, has_felt = BEHAVIOURS[name]

@@ -119,6 +119,7 @@ def test_a_stop_under_load_loses_no_reply(actd, number):
     daemon.check_end()
 
 
+@pytest.mark.alone
 def test_a_stop_answers_what_was_sent_before_it_while_clients_go_on_sending(actd):
     daemon = actd(settings={"limits.drain_timeout_ms": 3000, "limits.linger_timeout_ms": 600000})
     with loads(daemon) as running:
@@ -138,6 +139,7 @@ def test_a_stop_answers_what_was_sent_before_it_while_clients_go_on_sending(actd
     daemon.check_end()
 
 
+@pytest.mark.alone
 def test_requests_in_the_second_half_of_the_drain_are_told_draining(actd, kind):
     daemon = actd(settings={"limits.drain_timeout_ms": 2000, "limits.linger_timeout_ms": 600000})
     with daemon.client(getattr(daemon, kind)) as client:

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import os
 import random
 
 import msgpack
@@ -18,10 +17,10 @@ from lib.queries import (
     BAD_CURSOR, LARGE, LIMIT, Bounds, Call, Maker, View, ask, cursor_at, follow, follow_all,
     near_key, number_of,
 )
+from lib.seed import SEED
 
 # A round of random calls is one example: hypothesis gives its seed, and says it where one fails.
 SEEDS = st.integers(0, 2**32 - 1)
-SEED = random.SystemRandom().randrange(2**32) if os.environ.get("ACTD_TEST_RANDOM") else 5
 
 
 # The oracle itself, against what the words of the specification say.

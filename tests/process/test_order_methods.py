@@ -540,6 +540,7 @@ def test_beyond_max_sliced_requests_the_rest_of_the_connection_waits(start_endle
         assert replies == {1: failed, 2: failed, 3: pong, 4: pong}
 
 
+@pytest.mark.alone
 def test_a_connection_with_a_long_request_is_not_idle(start_endless, endless, kind):
     daemon = start_endless(idle_timeout_ms=1)
     with daemon.client(getattr(daemon, kind)) as client:

@@ -303,7 +303,7 @@ class Replay:
         self.pending = b""
         self.n_sent = 0
         self.probe = None
-        if any(step.hex == HALF_DRAIN for step in example.steps):
+        if is_timed(example):
             self.probe = Probe(address)
             self.n_sent += len(Probe.unfinished)
         self.run(example)
@@ -357,7 +357,18 @@ def serve(example, directory):
     return Daemon(settings.pop("tree.path"), settings, preexec=lambda: os.chdir(directory)), tree
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=repr)
+def is_timed(example):
+    """What follows half of a drain must come in the other half."""
+    return any(step.hex == HALF_DRAIN for step in example.steps)
+
+
+TIMED = [
+    pytest.param(example, marks=pytest.mark.alone) if is_timed(example) else example
+    for example in EXAMPLES
+]
+
+
+@pytest.mark.parametrize("example", TIMED, ids=repr)
 def test_the_daemon_does_what_the_document_says(example, kind, tmp_path):
     daemon, tree = serve(example, tmp_path)
     with daemon:

@@ -3,7 +3,6 @@
 Time is nowhere measured: what overtakes what is seen by the order of replies.
 """
 
-import os
 import random
 import signal
 
@@ -13,8 +12,7 @@ from lib import actctl, rpc, tree_maker
 from lib.daemon import Daemon
 from lib.flood import Flood
 from lib.queries import LARGE, LIMIT, Call, ask
-
-SEED = random.SystemRandom().randrange(2**32) if os.environ.get("ACTD_TEST_RANDOM") else 5
+from lib.seed import SEED
 
 N_NUMBERS = 2_000_000
 
