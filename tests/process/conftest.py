@@ -36,8 +36,15 @@ def pytest_configure(config):
             signal.signal(number, lambda number, frame: None)
 
 
+# Workers take files in this order, then the others: were the last to begin a long one, a CPU would
+# have nothing to do meanwhile.
+LONGEST_FILES = ["test_actctl_build.py", "test_slices.py", "test_oracle.py"]
+
+
 def pytest_collection_modifyitems(config, items):
     """Long tests are no skipped ones: without ACTD_TEST_LONG=1 they are not there."""
+    rank = {name: i for i, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
     if os.environ.get("ACTD_TEST_LONG") == "1":
         return
     long = [item for item in items if item.get_closest_marker("long")]
