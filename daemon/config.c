@@ -249,19 +249,21 @@ int config_share(const struct config *config)
 int config_receive(struct config *config, int fd)
 {
     struct stat st;
+    struct config read;
     if (fstat(fd, &st) < 0)
         return -errno;
-    size_t len = (size_t)st.st_size - sizeof *config;
-    if ((size_t)st.st_size <= sizeof *config || len > PATH_BYTES)
+    size_t len = (size_t)st.st_size - sizeof read;
+    if ((size_t)st.st_size <= sizeof read || len > PATH_BYTES)
         return -EBADMSG;
     char *path = calloc(1, len + 1);
     if (!path)
         return -ENOMEM;
-    if (pread(fd, config, sizeof *config, 0) != (ssize_t)sizeof *config ||
-        pread(fd, path, len, sizeof *config) != (ssize_t)len) {
+    if (pread(fd, &read, sizeof read, 0) != (ssize_t)sizeof read ||
+        pread(fd, path, len, sizeof read) != (ssize_t)len) {
         free(path);
         return -EIO;
     }
+    *config = read;
     config->tree_path = path;
     return 0;
 }

@@ -137,9 +137,9 @@ static void on_reload_done(struct reload_request *waiting, bool is_accepted, con
                                                         : MHD_HTTP_CONFLICT;
     if (render_reload(admin->board, is_accepted, text, &request->text) < 0)
         request->text = NULL;
-    if (request->is_waiting)
-        MHD_resume_connection(request->connection);
     request->is_waiting = false;
+    MHD_resume_connection(request->connection);
+    uv_timer_start(&admin->timer, on_timer, 0, 0); /* it goes on in the next run */
 }
 
 static enum MHD_Result ask_reload(struct admin *admin, struct admin_request *request)

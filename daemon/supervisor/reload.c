@@ -121,6 +121,8 @@ static void make_current(struct reload *reload)
 
 static void advance(struct reload *reload)
 {
+    if (reload->is_stopping)
+        return;
     if (reload->state == RELOAD_MAPPING && are_all_at(reload, true)) {
         uv_timer_stop(&reload->timeout);
         make_current(reload);
@@ -251,6 +253,8 @@ static void on_switched(struct reload *reload, struct process *process, uint64_t
 static void on_damaged(struct reload *reload, uint64_t number, const char *text)
 {
     struct board_head *head = reload->board->own_head;
+    if (reload->is_stopping)
+        return;
     if (number == reload->candidate.generation.number && reload->candidate.fd >= 0) {
         refuse(reload, text);
         return;
@@ -272,6 +276,8 @@ static void on_damaged(struct reload *reload, uint64_t number, const char *text)
 static void on_unmappable(struct reload *reload, struct process *process, uint64_t number,
                           const char *text)
 {
+    if (reload->is_stopping)
+        return;
     if (number == reload->candidate.generation.number && reload->candidate.fd >= 0) {
         refuse(reload, text);
     } else if (number == reload->current.generation.number) {
