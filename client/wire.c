@@ -114,8 +114,8 @@ int wire_turn(struct wire *wire, uint64_t deadline_ms)
         return 0;
     if (r == 0 && wire->send_error)
         return lose(wire, "the connection broke: %s", strerror(wire->send_error));
-    if (r == 0)
-        return WIRE_TIMEOUT;
+    if (r == 0) /* poll counts to INT_MAX ms, 24 days */
+        return clock_ms() < deadline_ms ? 0 : WIRE_TIMEOUT;
     if (p.revents & POLLOUT)
         wire_flush(wire);
     return p.revents & ~POLLOUT ? receive(wire) : 0;
