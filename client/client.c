@@ -2,8 +2,8 @@
  * client: a connection and its calls.
  *
  * A call's way: actc_send gives it an id and appends the request to the wire's output; actc_wait
- * runs `pump` until the call is settled. pump is the one step that every waiting function repeats:
- * a turn of the wire, then every reply that has arrived settles its call, whoever is waiting.
+ * runs client_pump until the call is settled: a turn of the wire, then every reply that has arrived
+ * settles its call, whoever is waiting, and notifications are left with the watch.
  *
  * Failures. A deadline fails its call only: its request, if part of it has left, stays in the
  * output to the end, and its reply will find no open call. A lost wire settles nothing: open calls
@@ -58,17 +58,6 @@ static int timed_out(const struct actc *client, uint32_t timeout_ms, struct actc
                      timeout_ms);
 }
 
-/* The outcome of a wire for the caller. */
-static int explain(const struct actc *client, int r, uint32_t timeout_ms,
-                   struct actc_error *ret_error)
-{
-    if (r == WIRE_TIMEOUT)
-        return timed_out(client, timeout_ms, ret_error);
-    if (r == WIRE_LOST)
-        return lost(client, ret_error);
-    return r == -ENOMEM ? out_of_memory(client, ret_error) : r;
-}
-
 static int keep_reply(struct actc *client, struct call *call, struct slice message)
 {
     /* The awaited reply is taken at once and does not count. */
@@ -89,7 +78,9 @@ static void settle(struct actc *client, struct slice message, int outcome)
 {
     const struct frame *frame = &client->wire.frame;
     if (frame->kind != FRAME_RESPONSE) {
-        client->counters.n_notifications++;
+        bool is_news = frame->kind == FRAME_NOTIFICATION && outcome == 0 &&
+                       watch_notice(&client->watch, message);
+        client->counters.n_notifications += !is_news;
         return;
     }
     struct call *call = calls_find(&client->calls, frame->msgid);
@@ -118,18 +109,6 @@ static int take_replies(struct actc *client)
     }
 }
 
-/* One step forward. A flood of other messages does not hold up a deadline: after it passed there is
- * one more step, and WIRE_TIMEOUT. 0, WIRE_TIMEOUT, WIRE_LOST or -ENOMEM. */
-static int pump(struct actc *client, uint64_t deadline_ms)
-{
-    bool is_last = clock_ms() >= deadline_ms;
-    int r = wire_turn(&client->wire, deadline_ms);
-    if (r != 0)
-        return r;
-    r = take_replies(client);
-    return r == 0 && is_last ? WIRE_TIMEOUT : r;
-}
-
 static bool must_drain(const struct wire *wire, size_t max_bytes)
 {
     return buf_len(&wire->out) >= max_bytes || wire->send_error != 0;
@@ -142,7 +121,7 @@ static int drain(struct actc *client, size_t max_bytes, uint64_t deadline_ms)
     if (must_drain(&client->wire, max_bytes))
         r = wire_flush(&client->wire);
     while (r == 0 && must_drain(&client->wire, max_bytes))
-        r = pump(client, deadline_ms);
+        r = client_pump(client, deadline_ms);
     return r == WIRE_TIMEOUT && !must_drain(&client->wire, max_bytes) ? 0 : r;
 }
 
@@ -196,21 +175,37 @@ static int take_settled(struct actc *client, struct call *call, struct actc_repl
         return error_set(ret_error, r, client->server.text,
                          "the reply is not a response, or nested deeper than %d levels",
                          FRAME_MAX_DEPTH);
-    struct actc_error error;
-    if (actc_reply_is_error(reply, &error.number, error.text, sizeof error.text)) {
+    const msgpack_object *refusal = actc_reply_error(reply);
+    if (refusal) {
+        r = error_set_server(ret_error, client->server.text, refusal);
         actc_reply_free(reply);
-        error_set(ret_error, ACTC_ERROR, client->server.text, "%s", error.text);
-        if (ret_error) {
-            ret_error->number = error.number;
-            memcpy(ret_error->text, error.text, sizeof error.text);
-        }
-        return ACTC_ERROR;
+        return r;
     }
     if (ret_reply)
         *ret_reply = reply;
     else
         actc_reply_free(reply);
     return 0;
+}
+
+int client_pump(struct actc *client, uint64_t deadline_ms)
+{
+    bool is_last = clock_ms() >= deadline_ms;
+    int r = wire_turn(&client->wire, deadline_ms);
+    if (r != 0)
+        return r;
+    r = take_replies(client);
+    return r == 0 && is_last ? WIRE_TIMEOUT : r;
+}
+
+int client_explain(const struct actc *client, int r, uint32_t timeout_ms,
+                   struct actc_error *ret_error)
+{
+    if (r == WIRE_TIMEOUT)
+        return timed_out(client, timeout_ms, ret_error);
+    if (r == WIRE_LOST)
+        return lost(client, ret_error);
+    return r == -ENOMEM ? out_of_memory(client, ret_error) : r;
 }
 
 int actc_connect(const char *address, const struct actc_options *options, struct actc **ret_client,
@@ -265,6 +260,12 @@ void actc_set_call_timeout(struct actc *client, uint32_t timeout_ms)
     client->options.call_timeout_ms = timeout_ms ? timeout_ms : DEFAULT_TIMEOUT_MS;
 }
 
+void actc_set_pin(struct actc *client, const uint64_t *identity)
+{
+    client->pinned = identity ? *identity : 0;
+    client->pin = identity ? &client->pinned : NULL;
+}
+
 void actc_counters(const struct actc *client, struct actc_counters *ret_counters)
 {
     *ret_counters = client->counters;
@@ -279,14 +280,14 @@ int actc_send(struct actc *client, const char *method, const void *params, size_
     /* What calls that timed out have left behind goes first, or it would pile up. */
     int r = drain(client, GATHER_BYTES, deadline_ms);
     if (r != 0 || client->wire.fd < 0)
-        return explain(client, r != 0 ? r : WIRE_LOST, timeout_ms, ret_error);
+        return client_explain(client, r != 0 ? r : WIRE_LOST, timeout_ms, ret_error);
     r = calls_add(&client->calls, &call);
     if (r == CALLS_FULL)
         return error_set(ret_error, ACTC_FULL, client->server.text,
                          "%u calls are open (max_calls): wait for some of them first",
                          client->options.max_calls);
     if (r != 0)
-        return explain(client, r, timeout_ms, ret_error);
+        return client_explain(client, r, timeout_ms, ret_error);
     uint32_t id = call->id;
     call->timeout_ms = timeout_ms;
     call->deadline_ms = deadline_ms;
@@ -297,7 +298,7 @@ int actc_send(struct actc *client, const char *method, const void *params, size_
      * answer says more. */
     if (r != 0 && !calls_find(&client->calls, id)->is_settled) {
         actc_forget(client, id);
-        return explain(client, r, timeout_ms, ret_error);
+        return client_explain(client, r, timeout_ms, ret_error);
     }
     *ret_call = id;
     return 0;
@@ -309,7 +310,7 @@ int actc_flush(struct actc *client, struct actc_error *ret_error)
     int r = drain(client, 1, clock_ms() + timeout_ms);
     if (r == 0 && client->wire.fd < 0)
         r = WIRE_LOST;
-    return r == 0 ? 0 : explain(client, r, timeout_ms, ret_error);
+    return r == 0 ? 0 : client_explain(client, r, timeout_ms, ret_error);
 }
 
 int actc_wait(struct actc *client, uint32_t id, struct actc_reply **ret_reply,
@@ -323,11 +324,11 @@ int actc_wait(struct actc *client, uint32_t id, struct actc_reply **ret_reply,
     if (!call->is_settled)
         r = wire_flush(&client->wire);
     while (r == 0 && !call->is_settled)
-        r = pump(client, call->deadline_ms);
+        r = client_pump(client, call->deadline_ms);
     if (call->is_settled) {
         r = take_settled(client, call, ret_reply, ret_error);
     } else {
-        r = explain(client, r, call->timeout_ms, ret_error);
+        r = client_explain(client, r, call->timeout_ms, ret_error);
         actc_forget(client, id);
     }
     client->awaited = 0;

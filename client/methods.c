@@ -3,10 +3,13 @@
  *
  * Views into a result live as long as its reply, which the client holds until the next method call.
  */
+#include "client/error.h"
 #include "client/params.h"
 #include "client/reply.h"
 #include "client/result.h"
 #include "proto/request.h"
+
+#include <errno.h>
 
 /* Keys in one list of actc_mget, and lists on their way at a time: enough to hide the round trip,
  * far below the server's limit of 10,000 keys. */
@@ -21,20 +24,62 @@ static int pack_keys(msgpack_packer *packer, const struct actc_bytes *keys, size
     return r;
 }
 
-/* {"errors": true} */
-static int pack_options(msgpack_packer *packer)
+/* {"errors": true}, and "pin" if calls are pinned. */
+static int pack_options(msgpack_packer *packer, const uint64_t *pin)
 {
-    int r = msgpack_pack_map(packer, 1);
+    int r = msgpack_pack_map(packer, pin ? 2 : 1);
     if (r == 0)
         r = params_pack_text(packer, "errors");
-    return r != 0 ? r : msgpack_pack_true(packer);
+    if (r == 0)
+        r = msgpack_pack_true(packer);
+    return r == 0 && pin ? params_pack_pin(packer, pin) : r;
 }
 
+/* A list of keys, and options. */
+static int send_list(struct actc *client, const char *method, const struct actc_bytes *keys,
+                     size_t n_keys, uint32_t *ret_call, struct actc_error *ret_error)
+{
+    msgpack_packer packer;
+    int r = params_check(client, keys, n_keys, ret_error);
+    if (r != 0)
+        return r;
+    params_begin(client, &packer);
+    r = msgpack_pack_array(&packer, 2);
+    if (r == 0)
+        r = pack_keys(&packer, keys, n_keys);
+    if (r == 0)
+        r = pack_options(&packer, client->pin);
+    return params_send(client, method, r, ret_call, ret_error);
+}
+
+/* A key, and the pin. */
+static int send_pinned(struct actc *client, const char *method, struct actc_bytes key,
+                       uint32_t *ret_call, struct actc_error *ret_error)
+{
+    msgpack_packer packer;
+    int r = params_check(client, &key, 1, ret_error);
+    if (r != 0)
+        return r;
+    params_begin(client, &packer);
+    r = msgpack_pack_array(&packer, 2);
+    if (r == 0)
+        r = params_pack_bytes(&packer, key);
+    if (r == 0)
+        r = msgpack_pack_map(&packer, 1);
+    if (r == 0)
+        r = params_pack_pin(&packer, client->pin);
+    return params_send(client, method, r, ret_call, ret_error);
+}
+
+/* A method that cannot be pinned. An answer from another generation would be a wrong one. */
 static int call_key(struct actc *client, const char *method, struct slice key,
                     struct actc_reply **ret_reply, struct actc_error *ret_error)
 {
     uint32_t call;
     actc_replies_free(&client->held);
+    if (client->pin)
+        return error_set(ret_error, -EINVAL, client->server.text,
+                         "calls are pinned (actc_set_pin), and %s cannot be", method);
     int r = actc_send_key(client, method, key.p, key.len, &call, ret_error);
     return r != 0 ? r : actc_wait(client, call, ret_reply, ret_error);
 }
@@ -56,6 +101,28 @@ static int call_entry(struct actc *client, const char *method, struct slice key,
     if (r != 0)
         return r;
     r = actc_read_entry(actc_reply_result(reply), ret_entry);
+    return settle(client, method, reply, r, ret_error);
+}
+
+/* Options follow a list of keys only: a list of one. */
+static int pinned_longest_prefix(struct actc *client, struct actc_bytes key,
+                                 struct actc_entry *ret_entry, struct actc_error *ret_error)
+{
+    static const char method[] = "longest_prefix";
+    const msgpack_object *value = NULL, *error = NULL;
+    struct actc_reply *reply;
+    uint32_t call;
+    actc_replies_free(&client->held);
+    int r = send_list(client, method, &key, 1, &call, ret_error);
+    if (r == 0)
+        r = actc_wait(client, call, &reply, ret_error);
+    if (r != 0)
+        return r;
+    r = result_only(actc_reply_result(reply), &value, &error);
+    if (r == 0 && error)
+        r = error_set_server(ret_error, client->server.text, error);
+    else if (r == 0)
+        r = actc_read_entry(value, ret_entry);
     return settle(client, method, reply, r, ret_error);
 }
 
@@ -185,17 +252,7 @@ int actc_mget(struct actc *client, const struct actc_bytes *keys, size_t n_keys,
 int actc_send_mget(struct actc *client, const struct actc_bytes *keys, size_t n_keys,
                    uint32_t *ret_call, struct actc_error *ret_error)
 {
-    msgpack_packer packer;
-    int r = params_check(client, keys, n_keys, ret_error);
-    if (r != 0)
-        return r;
-    params_begin(client, &packer);
-    r = msgpack_pack_array(&packer, 2);
-    if (r == 0)
-        r = pack_keys(&packer, keys, n_keys);
-    if (r == 0)
-        r = pack_options(&packer);
-    return params_send(client, "mget", r, ret_call, ret_error);
+    return send_list(client, "mget", keys, n_keys, ret_call, ret_error);
 }
 
 int actc_wait_mget(struct actc *client, uint32_t call, size_t n_keys,
@@ -208,6 +265,9 @@ int actc_wait_mget(struct actc *client, uint32_t call, size_t n_keys,
 int actc_longest_prefix(struct actc *client, const void *key, size_t key_len,
                         struct actc_entry *ret_entry, struct actc_error *ret_error)
 {
+    if (client->pin)
+        return pinned_longest_prefix(client, (struct actc_bytes){key, key_len}, ret_entry,
+                                     ret_error);
     return call_entry(client, "longest_prefix", slice_of(key, key_len), ret_entry, ret_error);
 }
 
@@ -227,7 +287,13 @@ int actc_count(struct actc *client, const void *prefix, size_t prefix_len, uint6
                bool *ret_is_exact, struct actc_error *ret_error)
 {
     struct actc_reply *reply;
-    int r = call_key(client, "count", slice_of(prefix, prefix_len), &reply, ret_error);
+    uint32_t call;
+    actc_replies_free(&client->held);
+    int r = client->pin ? send_pinned(client, "count", (struct actc_bytes){prefix, prefix_len},
+                                      &call, ret_error)
+                        : actc_send_key(client, "count", prefix, prefix_len, &call, ret_error);
+    if (r == 0)
+        r = actc_wait(client, call, &reply, ret_error);
     if (r != 0)
         return r;
     r = result_count(actc_reply_result(reply), ret_count, ret_is_exact);

@@ -36,6 +36,12 @@ int params_pack_text(msgpack_packer *packer, const char *text)
     return msgpack_pack_str_with_body(packer, text, strlen(text));
 }
 
+int params_pack_pin(msgpack_packer *packer, const uint64_t *pin)
+{
+    int r = params_pack_text(packer, "pin");
+    return r != 0 ? r : msgpack_pack_uint64(packer, *pin);
+}
+
 int params_send(struct actc *client, const char *method, int failure, uint32_t *ret_call,
                 struct actc_error *ret_error)
 {

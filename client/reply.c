@@ -30,14 +30,6 @@ static bool is_response(const msgpack_object *message)
            message->via.array.ptr[0].via.u64 == FRAME_RESPONSE;
 }
 
-static void copy_text(struct slice from, char *text, size_t size)
-{
-    size_t len = from.len < size ? from.len : size - 1;
-    if (len > 0)
-        memcpy(text, from.p, len);
-    text[len] = '\0';
-}
-
 int actc_reply_new(uint8_t *bytes, size_t len, struct actc_reply **ret_reply)
 {
     msgpack_object message;
@@ -77,16 +69,10 @@ void actc_replies_free(struct actc_reply **list)
     }
 }
 
-bool actc_reply_is_error(const struct actc_reply *reply, uint32_t *ret_number, char *ret_text,
-                         size_t size)
+const msgpack_object *actc_reply_error(const struct actc_reply *reply)
 {
     const msgpack_object *error = &reply->is.ptr[2];
-    struct slice text;
-    if (error->type == MSGPACK_OBJECT_NIL)
-        return false;
-    *ret_number = actc_error_number(error, &text);
-    copy_text(text, ret_text, size);
-    return true;
+    return error->type == MSGPACK_OBJECT_NIL ? NULL : error;
 }
 
 uint32_t actc_error_number(const msgpack_object *error, struct slice *ret_text)

@@ -14,9 +14,8 @@ int actc_reply_new(uint8_t *bytes, size_t len, struct actc_reply **ret_reply);
 void actc_replies_add(struct actc_reply **list, struct actc_reply *reply);
 void actc_replies_free(struct actc_reply **list);
 
-/* Is the reply an error? Then number and text (size bytes, cut to fit) say which. */
-bool actc_reply_is_error(const struct actc_reply *reply, uint32_t *ret_number, char *ret_text,
-                         size_t size);
+/* The error that the reply is, or NULL: it is a result. Lives as long as the reply. */
+const msgpack_object *actc_reply_error(const struct actc_reply *reply);
 
 /* The number of an error, as actc_error.number, and its text. Borrowed from error. */
 uint32_t actc_error_number(const msgpack_object *error, struct slice *ret_text);

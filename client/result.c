@@ -20,6 +20,25 @@ static const msgpack_object *member(const msgpack_object *map, const char *name,
     return object && object->type == type ? object : NULL;
 }
 
+/* A number, also in the form that hello gives numbers for clients that would round them: text. */
+static bool read_u64(const msgpack_object *object, uint64_t *ret_number)
+{
+    struct slice text;
+    uint64_t number = 0;
+    if (object->type == MSGPACK_OBJECT_POSITIVE_INTEGER) {
+        *ret_number = object->via.u64;
+        return true;
+    }
+    if (!param_bytes(object, &text) || text.len == 0)
+        return false;
+    for (size_t i = 0; i < text.len; i++)
+        if (text.p[i] < '0' || text.p[i] > '9' || __builtin_mul_overflow(number, 10, &number) ||
+            __builtin_add_overflow(number, text.p[i] - '0', &number))
+            return false;
+    *ret_number = number;
+    return true;
+}
+
 /* [index, error] of one of n keys. */
 static int read_key_error(const msgpack_object *pair, size_t n, struct actc_result *results)
 {
@@ -62,6 +81,20 @@ int actc_read_entry(const msgpack_object *object, struct actc_entry *ret_entry)
     if (result_key(&pair[0], &entry) != 0 || actc_read_value(&pair[1], &entry.value) != 0)
         return ACTC_BAD_REPLY;
     *ret_entry = entry;
+    return 0;
+}
+
+int actc_read_generation(const msgpack_object *object, struct actc_generation *ret_generation)
+{
+    struct actc_generation generation;
+    if (object->type != MSGPACK_OBJECT_MAP)
+        return ACTC_BAD_REPLY;
+    const msgpack_object *number = param_option(object, "number");
+    const msgpack_object *identity = param_option(object, "identity");
+    if (!number || !read_u64(number, &generation.number) || !identity ||
+        !read_u64(identity, &generation.identity))
+        return ACTC_BAD_REPLY;
+    *ret_generation = generation;
     return 0;
 }
 
@@ -119,6 +152,24 @@ int result_list(const msgpack_object *result, size_t n, struct actc_result *ret_
         if (read_key_error(&errors->via.array.ptr[i], n, ret_results) != 0)
             return ACTC_BAD_REPLY;
     *ret_has_bytes = has_bytes;
+    return 0;
+}
+
+int result_only(const msgpack_object *result, const msgpack_object **ret_value,
+                const msgpack_object **ret_error)
+{
+    struct actc_result failed = {0};
+    if (result->type != MSGPACK_OBJECT_MAP)
+        return ACTC_BAD_REPLY;
+    const msgpack_object *values = member(result, "values", MSGPACK_OBJECT_ARRAY);
+    const msgpack_object *errors = member(result, "errors", MSGPACK_OBJECT_ARRAY);
+    if (!values || values->via.array.size != 1 || !errors || errors->via.array.size > 1)
+        return ACTC_BAD_REPLY;
+    const msgpack_object *pair = errors->via.array.ptr;
+    if (errors->via.array.size == 1 && read_key_error(pair, 1, &failed) != 0)
+        return ACTC_BAD_REPLY;
+    *ret_value = errors->via.array.size == 1 ? NULL : values->via.array.ptr;
+    *ret_error = errors->via.array.size == 1 ? &pair->via.array.ptr[1] : NULL;
     return 0;
 }
 

@@ -1,6 +1,6 @@
 /*
- * result: what the methods' results say, read from MessagePack. (actc_read_value and
- * actc_read_entry, which are public, are here too.)
+ * result: what the methods' results say, read from MessagePack. (actc_read_value,
+ * actc_read_entry and actc_read_generation, which are public, are here too.)
  *
  * Whatever is not of the type that the method promises is ACTC_BAD_REPLY: whatever answers, it is
  * not our actd. Byte strings are views into the result.
@@ -19,6 +19,11 @@ int result_node(const msgpack_object *result, struct actc_node *ret_node);
  * ACTC_BAD_REPLY, which leaves some set. */
 int result_list(const msgpack_object *result, size_t n, struct actc_result *ret_results,
                 bool *ret_has_bytes);
+
+/* The value about the only key of a list: of a map {values, errors} of one key. *ret_value: NULL
+ * where the key got an error, which is then *ret_error. 0 or ACTC_BAD_REPLY. */
+int result_only(const msgpack_object *result, const msgpack_object **ret_value,
+                const msgpack_object **ret_error);
 
 /* A map {count, exact}: 0 or ACTC_BAD_REPLY. */
 int result_count(const msgpack_object *result, uint64_t *ret_count, bool *ret_is_exact);

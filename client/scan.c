@@ -22,6 +22,8 @@ struct actc_scan {
     struct actc_bytes from, to; /* a prefix in `from`, or a range; in memory */
     uint32_t page_entries;
     size_t page_bytes;
+    uint64_t pinned;
+    const uint64_t *pin;          /* &pinned, or NULL: the client's */
     struct actc_reply *page;      /* owned; NULL: none has come yet */
     msgpack_object_array entries; /* of the page */
     uint32_t n_given;             /* of them */
@@ -49,7 +51,9 @@ static int pack_true(msgpack_packer *packer, const char *name)
 static int pack_options(msgpack_packer *packer, const struct actc_scan *scan)
 {
     bool has_cursor = scan->cursor.p;
-    int r = msgpack_pack_map(packer, 2U + scan->is_reverse + scan->is_keys_only + has_cursor);
+    const uint64_t *pin = scan->pin ? scan->pin : scan->client->pin;
+    uint32_t n_flags = scan->is_reverse + scan->is_keys_only;
+    int r = msgpack_pack_map(packer, 2U + n_flags + (pin != NULL) + has_cursor);
     if (r == 0)
         r = pack_number(packer, "limit", scan->page_entries);
     if (r == 0)
@@ -58,6 +62,8 @@ static int pack_options(msgpack_packer *packer, const struct actc_scan *scan)
         r = pack_true(packer, "reverse");
     if (r == 0 && scan->is_keys_only)
         r = pack_true(packer, "keys_only");
+    if (r == 0 && pin)
+        r = params_pack_pin(packer, pin);
     if (r == 0 && has_cursor)
         r = params_pack_text(packer, "cursor");
     if (r == 0 && has_cursor)
@@ -141,6 +147,8 @@ int actc_scan_new(struct actc *client, const struct actc_scan_options *options,
     scan->has_to = o->to;
     scan->from = keep(scan->memory, bounds[0]);
     scan->to = keep(scan->memory + bounds[0].len, bounds[1]);
+    scan->pinned = o->pin ? *o->pin : 0;
+    scan->pin = o->pin ? &scan->pinned : NULL;
     scan->page_entries = o->page_entries ? o->page_entries : DEFAULT_PAGE_ENTRIES;
     scan->page_bytes = o->page_bytes ? o->page_bytes : page_bytes;
     *ret_scan = scan;

@@ -58,7 +58,7 @@ extern "C" {
 /* Outcomes. Stable numbers: they may be stored and logged. */
 enum actc_outcome {
     ACTC_OK = 0,
-    ACTC_MISS = 1,        /* the key has no value, or the position does not exist */
+    ACTC_MISS = 1,        /* the key has no value, the position does not exist, or: not yet */
     ACTC_ERROR = 2,       /* the server answered with an error: actc_error.number and .text */
     ACTC_TIMEOUT = 3,     /* the deadline passed; the call's reply, if it still comes, is dropped */
     ACTC_LOST = 4,        /* the connection is gone, and all its open calls with it */
@@ -67,6 +67,9 @@ enum actc_outcome {
     ACTC_BAD_REPLY = 7,   /* the reply is not what the method promises */
     ACTC_BAD_ADDRESS = 8, /* connect: not an address, or its host is not known */
 };
+
+/* A time without end, where that is allowed. */
+#define ACTC_FOREVER UINT32_MAX
 
 /* A connection. */
 struct actc;
@@ -124,11 +127,17 @@ struct actc_node {
     uint64_t children[4];    /* set of the bytes that lead on: b is bit b % 64 of word b / 64 */
 };
 
+/* What a server serves until it turns to another file. */
+struct actc_generation {
+    uint64_t number;   /* 1 after the server's start, then counted up */
+    uint64_t identity; /* equal where the files are: it is made from the file alone */
+};
+
 /* What came without being asked for, since connect. All of it was ignored. */
 struct actc_counters {
     uint64_t n_late;          /* replies to calls that had timed out or were forgotten */
     uint64_t n_unknown;       /* replies to calls that were never sent */
-    uint64_t n_notifications; /* notifications, and requests: nobody here serves them */
+    uint64_t n_notifications; /* notifications but for watched ones; requests: none is served */
 };
 
 /*
@@ -153,6 +162,18 @@ ACTC_PUBLIC const char *actc_address(const struct actc *client);
 
 /* The deadline of calls sent from now on, milliseconds; 0: the default. */
 ACTC_PUBLIC void actc_set_call_timeout(struct actc *client, uint32_t timeout_ms);
+
+/*
+ * Pins calls. From now on actc_mget, actc_send_mget, actc_longest_prefix, actc_count and the pages
+ * of scans are answered from the generation with this identity (actc_generation.identity) or not at
+ * all: once the server serves another one, they end with ACTC_ERROR, and actc_error.number is 9
+ * (GONE). So the answers to many calls fit together. Meanwhile actc_get, actc_exists, actc_node,
+ * actc_next and actc_prev end with -EINVAL, since the protocol cannot pin them; actc_mget can ask
+ * for a single key. Calls whose parameters the caller packs are as he packs them.
+ *
+ * identity  copied. NULL: calls are answered from what is served, as after connect.
+ */
+ACTC_PUBLIC void actc_set_pin(struct actc *client, const uint64_t *identity);
 
 /* What was ignored so far. */
 ACTC_PUBLIC void actc_counters(const struct actc *client, struct actc_counters *ret_counters);
@@ -220,10 +241,13 @@ ACTC_PUBLIC const msgpack_object *actc_reply_result(const struct actc_reply *rep
 /* Frees a reply. NULL is fine. */
 ACTC_PUBLIC void actc_reply_free(struct actc_reply *reply);
 
-/* Read a value, or an entry ([key, value]), that stands in a reply's result. Their byte strings
- * live as long as the reply. 0, ACTC_MISS (nil) or ACTC_BAD_REPLY (something else). */
+/* Read a value, an entry ([key, value]) or a generation ({number, identity}) that stands in a
+ * reply's result. Their byte strings live as long as the reply. 0, ACTC_MISS (nil; not of a
+ * generation) or ACTC_BAD_REPLY (something else). */
 ACTC_PUBLIC int actc_read_value(const msgpack_object *object, struct actc_value *ret_value);
 ACTC_PUBLIC int actc_read_entry(const msgpack_object *object, struct actc_entry *ret_entry);
+ACTC_PUBLIC int actc_read_generation(const msgpack_object *object,
+                                     struct actc_generation *ret_generation);
 
 /*
  * The methods, one call each: sent and waited for, with the deadline call_timeout_ms. Besides what
@@ -249,7 +273,7 @@ ACTC_PUBLIC int actc_node(struct actc *client, const void *key, size_t key_len,
 /*
  * The values of n_keys keys, any number of them: asked for in lists of 512 keys, pipelined, each
  * list with a deadline of its own. The lists may be answered from different generations of the
- * tree.
+ * tree, unless actc_set_pin forbids it.
  *
  * ret_results  n_keys of them, in the order of keys. Unlike elsewhere, a failure leaves some set.
  *
@@ -303,7 +327,7 @@ ACTC_PUBLIC int actc_count(struct actc *client, const void *prefix, size_t prefi
  *     actc_scan_free(scan);
  *
  * Where the server changes to another generation of the tree in between, a page goes on there
- * behind the last key of the page before.
+ * behind the last key of the page before; a pinned scan ends with ACTC_ERROR, number 9 (GONE).
  */
 struct actc_scan;
 
@@ -314,6 +338,8 @@ struct actc_scan_options {
     const struct actc_bytes *to;   /* up to this one, not included; default: to the last one */
     bool is_reverse;               /* from the last key to the first */
     bool is_keys_only;             /* values are not asked for: they are 0 */
+    const uint64_t *pin;           /* identity of the only generation that pages may come from;
+                                    * default: what actc_set_pin says when one is asked for */
     uint32_t page_entries;         /* at most so many a page; default 10,000 */
     size_t page_bytes;             /* of a page's entries, but for a single one; default 1 MiB, or
                                     * half of max_reply_bytes if that is less */
@@ -322,7 +348,7 @@ struct actc_scan_options {
 /*
  * Makes a scan. Nothing is asked for yet.
  *
- * options   NULL: all entries. Copied, with its byte strings. Either a prefix or from and to.
+ * options   NULL: all entries. Copied, with all that it points to. Either a prefix or from and to.
  * ret_scan  owned by the caller: actc_scan_free. It may be freed after the client, but not used.
  *
  * 0, -EINVAL (a prefix and a range), -EMSGSIZE (a key of 4 GiB or more) or -ENOMEM.
@@ -341,6 +367,64 @@ ACTC_PUBLIC int actc_scan_next(struct actc_scan *scan, struct actc_entry *ret_en
 
 /* Frees a scan. NULL is fine. */
 ACTC_PUBLIC void actc_scan_free(struct actc_scan *scan);
+
+/*
+ * Generations (PROTOCOL.md, the methods hello, wait_generation and watch). A server that turns to
+ * another file serves another generation from then on: number tells them apart in the order in
+ * which they came, identity tells what is in them, on every server.
+ *
+ *     if (actc_watch(client, &error) != 0)
+ *         errx(1, "%s", error.message);
+ *     while (actc_next_generation(client, ACTC_FOREVER, &generation, &error) == 0)
+ *         printf("generation %" PRIu64 "\n", generation.number);
+ *     errx(1, "%s", error.message);
+ */
+
+/* What is served now (by the method hello, which sets nothing here). 0. */
+ACTC_PUBLIC int actc_generation(struct actc *client, struct actc_generation *ret_generation,
+                                struct actc_error *ret_error);
+
+/*
+ * Waits until the whole server serves the generation with this identity: from then on every
+ * connection is answered from it. One that was served before and no longer is does not count.
+ *
+ * timeout_ms  how long the server waits, milliseconds; 0: it only looks. A server takes at most its
+ *             limits.max_wait_ms (by default 600,000), and answers more with ACTC_ERROR, number 3.
+ *             The call's own deadline, call_timeout_ms, begins when this time is over.
+ *
+ * 0: it is served; ACTC_MISS: it is not, and the time is over.
+ */
+ACTC_PUBLIC int actc_wait_generation(struct actc *client, uint64_t identity, uint32_t timeout_ms,
+                                     struct actc_error *ret_error);
+
+/*
+ * Asks the server to tell of its generations on this connection from now on: of the one that is
+ * served, and then of each one when the whole server serves it. There is no end to it but
+ * actc_close.
+ *
+ * Other calls go on as before. What is told meanwhile is kept, the newest only.
+ *
+ * 0. After any failure nothing is watched, unless it was before.
+ */
+ACTC_PUBLIC int actc_watch(struct actc *client, struct actc_error *ret_error);
+
+/*
+ * The newest generation that the server has told of and that was not given yet; waits for it. Two
+ * that follow each other closely may be given as one, the later one.
+ *
+ * A server that vanishes without closing (its host lost power, a firewall forgot the connection) is
+ * never noticed by waiting alone: whoever waits for long should actc_ping in between. That also
+ * keeps the connection from being idle, which actd may close (limits.idle_timeout_ms).
+ *
+ * timeout_ms  how long to wait, milliseconds; 0: only what has arrived; ACTC_FOREVER: no limit. The
+ *             deadlines of calls have no part in it.
+ *
+ * 0; ACTC_TIMEOUT: no news, and the watch goes on; ACTC_LOST; ACTC_BAD_REPLY: there was news that
+ * cannot be understood; -EINVAL: actc_watch was not called; -ENOMEM.
+ */
+ACTC_PUBLIC int actc_next_generation(struct actc *client, uint32_t timeout_ms,
+                                     struct actc_generation *ret_generation,
+                                     struct actc_error *ret_error);
 
 #ifdef __cplusplus
 }
