@@ -40,8 +40,10 @@ struct actctl {
     bool is_all; /* faults, not the first one only */
 
     /* scan, range */
-    uint64_t limit; /* entries at most; 0: all */
+    uint64_t limit; /* entries at most; 0: all. Also of watch */
     bool is_reverse;
+    bool is_pinned; /* also others: answers come from the generation pin, or not at all */
+    uint64_t pin;
 
     int output_error; /* -errno of a write to standard output that failed; 0: none, or not known */
 
@@ -67,6 +69,7 @@ int command_prev(struct actctl *ctl, char **args, size_t n_args);
 int command_info(struct actctl *ctl, char **args, size_t n_args);
 int command_stats(struct actctl *ctl, char **args, size_t n_args);
 int command_ping(struct actctl *ctl, char **args, size_t n_args);
+int command_watch(struct actctl *ctl, char **args, size_t n_args);
 int command_build(struct actctl *ctl, char **args, size_t n_args);
 int command_dump(struct actctl *ctl, char **args, size_t n_args);
 int command_verify(struct actctl *ctl, char **args, size_t n_args);

@@ -3,6 +3,7 @@
  */
 #include "client/actctl/file.h"
 #include "client/actctl/output.h"
+#include "client/actctl/pin.h"
 
 #include <inttypes.h>
 
@@ -134,7 +135,7 @@ int command_explore(struct actctl *ctl, char **args, size_t n_args)
     int status = open_prefix(ctl, args, n_args, &prefix);
     if (status != STATUS_FOUND)
         return status;
-    int r = actc_send_key(ctl->client, "explore", prefix.p, prefix.len, &call, &error);
+    int r = pin_send_prefix(ctl, "explore", prefix, &call, &error);
     if (r == 0)
         r = actc_wait(ctl->client, call, &reply, &error);
     if (r != 0)

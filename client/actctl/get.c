@@ -7,6 +7,7 @@
  */
 #include "client/actctl/file.h"
 #include "client/actctl/output.h"
+#include "client/actctl/pin.h"
 
 #include <stdlib.h>
 
@@ -69,11 +70,12 @@ static int take(struct get *get, size_t i, bool *ret_is_lost)
     struct actc_reply *reply;
     struct actc_error error;
     struct actc_entry entry = {0};
-    int r = actc_wait(ctl->client, get->calls[i % WINDOW], &reply, &error);
+    const msgpack_object *result;
+    int r =
+        pin_wait_key(ctl, get->question->method, get->calls[i % WINDOW], &reply, &result, &error);
     *ret_is_lost = r == ACTC_LOST;
     if (r != 0)
         return session_fail_key(ctl, get->keys[i], r, &error);
-    const msgpack_object *result = actc_reply_result(reply);
     r = get->question->is_own_entry ? actc_read_value(result, &entry.value)
                                     : actc_read_entry(result, &entry);
     int status = r == ACTC_BAD_REPLY ? session_fail_result(ctl, get->question->method)
@@ -91,8 +93,8 @@ static int get_all(struct get *get)
     while (n_taken < n_keys && !is_lost) {
         if (n_sent < n_keys && n_sent - n_taken < WINDOW) {
             struct slice key = get->keys[n_sent];
-            sending = actc_send_key(get->ctl->client, get->question->method, key.p, key.len,
-                                    &get->calls[n_sent % WINDOW], &error);
+            sending = pin_send_key(get->ctl, get->question->method, key,
+                                   &get->calls[n_sent % WINDOW], &error);
             n_sent += sending == 0;
             n_keys = sending == 0 ? n_keys : n_sent; /* those before have their answers */
         } else {

@@ -22,44 +22,47 @@
 /* Options of commands that ask a server, and of those that can look into a file instead. */
 #define ASKS  TAKES_SERVER | TAKES_TIMEOUT_MS | TAKES_JSON | TAKES_HEX
 #define LOOKS ASKS | TAKES_FILE
+#define PINS  LOOKS | TAKES_PIN
 
 #define BUILDS                                                                                    \
     TAKES_OUTPUT | TAKES_FORMAT | TAKES_HEX | TAKES_VALUES | TAKES_KEYS_ONLY | TAKES_DUPLICATES | \
         TAKES_MEMORY | TAKES_PLAIN
-#define SCANS    LOOKS | TAKES_LIMIT | TAKES_REVERSE | TAKES_KEYS_ONLY
+#define SCANS    PINS | TAKES_LIMIT | TAKES_REVERSE | TAKES_KEYS_ONLY
 #define DUMPS    TAKES_FORMAT | TAKES_HEX | TAKES_KEYS_ONLY | TAKES_PREFIX
+#define WATCHES  TAKES_SERVER | TAKES_TIMEOUT_MS | TAKES_JSON | TAKES_LIMIT
 #define VERIFIES TAKES_JSON | TAKES_HEX | TAKES_ALL | TAKES_MEMORY
 
 /* X(function, name, arguments for people, fewest, most, options, what it does) */
-#define COMMANDS(X)                                                                                \
-    X(get, "get", "KEY...", 1, SIZE_MAX, LOOKS, "print the value of each KEY")                     \
-    X(mget, "mget", "", 0, 0, LOOKS, "print the values of the keys on standard input, one a line") \
-    X(exists, "exists", "KEY", 1, 1, LOOKS, "does KEY have a value? true or false")                \
-    X(node, "node", "KEY", 1, 1, LOOKS,                                                            \
-      "print the position that KEY leads to: value and children")                                  \
-    X(scan, "scan", "[PREFIX]", 0, 1, SCANS,                                                       \
-      "print the keys that begin with PREFIX, and their values")                                   \
-    X(range, "range", "FROM [TO]", 1, 2, SCANS,                                                    \
-      "print the keys from FROM up to TO, and their values")                                       \
-    X(count, "count", "[PREFIX]", 0, 1, LOOKS, "how many keys begin with PREFIX?")                 \
-    X(explore, "explore", "[PREFIX]", 0, 1, ASKS,                                                  \
-      "print which bytes follow PREFIX: how many keys, and the first one")                         \
-    X(next, "next", "KEY...", 1, SIZE_MAX, LOOKS,                                                  \
-      "print the first key after each KEY, and its value")                                         \
-    X(prev, "prev", "KEY...", 1, SIZE_MAX, LOOKS,                                                  \
-      "print the last key before each KEY, and its value")                                         \
-    X(longest_prefix, "longest-prefix", "KEY...", 1, SIZE_MAX, LOOKS,                              \
-      "print the longest key that each KEY begins with, and its value")                            \
-    X(prefixes, "prefixes", "KEY", 1, 1, LOOKS,                                                    \
-      "print all keys that KEY begins with, and their values")                                     \
-    X(info, "info", "[FILE]", 0, 1, ASKS | TAKES_MEMORY,                                           \
-      "print what the server, or FILE, is and holds")                                              \
-    X(stats, "stats", "", 0, 0, ASKS, "print the server's counters")                               \
-    X(ping, "ping", "", 0, 0, ASKS, "does the server answer?")                                     \
-    X(build, "build", "-o OUT [IN]", 0, 1, BUILDS,                                                 \
-      "make the file OUT of the keys and values in IN")                                            \
-    X(dump, "dump", "FILE", 1, 1, DUMPS,                                                           \
-      "print the keys and values in FILE, in order; build reads them")                             \
+#define COMMANDS(X)                                                                               \
+    X(get, "get", "KEY...", 1, SIZE_MAX, LOOKS, "print the value of each KEY")                    \
+    X(mget, "mget", "", 0, 0, PINS, "print the values of the keys on standard input, one a line") \
+    X(exists, "exists", "KEY", 1, 1, LOOKS, "does KEY have a value? true or false")               \
+    X(node, "node", "KEY", 1, 1, LOOKS,                                                           \
+      "print the position that KEY leads to: value and children")                                 \
+    X(scan, "scan", "[PREFIX]", 0, 1, SCANS,                                                      \
+      "print the keys that begin with PREFIX, and their values")                                  \
+    X(range, "range", "FROM [TO]", 1, 2, SCANS,                                                   \
+      "print the keys from FROM up to TO, and their values")                                      \
+    X(count, "count", "[PREFIX]", 0, 1, PINS, "how many keys begin with PREFIX?")                 \
+    X(explore, "explore", "[PREFIX]", 0, 1, ASKS | TAKES_PIN,                                     \
+      "print which bytes follow PREFIX: how many keys, and the first one")                        \
+    X(next, "next", "KEY...", 1, SIZE_MAX, LOOKS,                                                 \
+      "print the first key after each KEY, and its value")                                        \
+    X(prev, "prev", "KEY...", 1, SIZE_MAX, LOOKS,                                                 \
+      "print the last key before each KEY, and its value")                                        \
+    X(longest_prefix, "longest-prefix", "KEY...", 1, SIZE_MAX, PINS,                              \
+      "print the longest key that each KEY begins with, and its value")                           \
+    X(prefixes, "prefixes", "KEY", 1, 1, PINS,                                                    \
+      "print all keys that KEY begins with, and their values")                                    \
+    X(info, "info", "[FILE]", 0, 1, ASKS | TAKES_MEMORY,                                          \
+      "print what the server, or FILE, is and holds")                                             \
+    X(stats, "stats", "", 0, 0, ASKS, "print the server's counters")                              \
+    X(ping, "ping", "", 0, 0, ASKS, "does the server answer?")                                    \
+    X(watch, "watch", "", 0, 0, WATCHES, "print a line for each file that the server serves")     \
+    X(build, "build", "-o OUT [IN]", 0, 1, BUILDS,                                                \
+      "make the file OUT of the keys and values in IN")                                           \
+    X(dump, "dump", "FILE", 1, 1, DUMPS,                                                          \
+      "print the keys and values in FILE, in order; build reads them")                            \
     X(verify, "verify", "FILE", 1, 1, VERIFIES, "check every byte of FILE")
 
 struct command {
@@ -137,6 +140,8 @@ static int run_command(struct actctl *ctl, unsigned given, char **args, size_t n
     bool is_of_file = ctl->file || (command->run == command_info && n_args > 0);
     if ((given & TAKES_SERVER) && is_of_file)
         return options_refuse(ctl, "--server", "a server or a file is asked, not both");
+    if (ctl->is_pinned && ctl->file)
+        return options_refuse(ctl, "--pin", "a file has no generations");
     return command->run(ctl, args + 1, n_args);
 }
 

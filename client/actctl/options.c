@@ -37,6 +37,15 @@ static int parse_timeout(struct actctl *ctl, const char *text)
     return STATUS_FOUND;
 }
 
+static int parse_pin(struct actctl *ctl, const char *text)
+{
+    if (!records_parse_u64(slice_of_str(text), &ctl->pin))
+        return options_refuse(ctl, text,
+                              "--pin takes the identity of a generation, which actctl info tells");
+    ctl->is_pinned = true;
+    return STATUS_FOUND;
+}
+
 static int parse_limit(struct actctl *ctl, const char *text)
 {
     if (!records_parse_u64(slice_of_str(text), &ctl->limit) || ctl->limit == 0)
@@ -147,6 +156,8 @@ static int parse_value(struct actctl *ctl, int c)
         return parse_timeout(ctl, optarg);
     case OPTION_LIMIT:
         return parse_limit(ctl, optarg);
+    case OPTION_PIN:
+        return parse_pin(ctl, optarg);
     case OPTION_FORMAT:
         return parse_format(ctl, optarg);
     case OPTION_VALUES:
@@ -201,7 +212,7 @@ int options_parse(struct actctl *ctl, int argc, char **argv, void (*print_help)(
     unsigned given = 0;
     int status = STATUS_FOUND;
     while (status == STATUS_FOUND) {
-        int c = getopt_long(argc, argv, ":s:f:o:hV", options, NULL);
+        int c = getopt_long(argc, argv, ":s:f:o:n:hV", options, NULL);
         if (c == -1)
             break;
         if (c == ':' || c == '?')

@@ -18,7 +18,7 @@
     X(FORMAT, "format", 259, "FORMAT", "build, dump: tsv, nul or jsonl [tsv]")                \
     X(VALUES, "values", 260, "KIND", "build: values are u64 or bytes [u64]")                  \
     X(KEYS_ONLY, "keys-only", 261, "", "build, dump, scan, range: keys without their values") \
-    X(LIMIT, "limit", 267, "N", "scan, range: at most N keys [all]")                          \
+    X(LIMIT, "limit", 'n', "N", "scan, range: at most N keys; watch: end after N lines")      \
     X(REVERSE, "reverse", 268, "", "scan, range: from the last key to the first")             \
     X(DUPLICATES, "duplicates", 262, "WHICH",                                                 \
       "build: refuse equal keys, or take the first or last")                                  \
@@ -26,6 +26,8 @@
     X(PLAIN, "plain", 264, "", "build: as the reference does: no metadata, no tables")        \
     X(PREFIX, "prefix", 265, "KEY", "dump: only keys that begin with KEY")                    \
     X(ALL, "all", 266, "", "verify: all faults, not the first one only")                      \
+    X(PIN, "pin", 267, "IDENTITY",                                                            \
+      "scan, range, count, explore, mget, ...prefix...: this generation only")                \
     X(HELP, "help", 'h', "", "print this and exit")                                           \
     X(VERSION, "version", 'V', "", "print the version and exit")
 

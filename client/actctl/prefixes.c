@@ -3,6 +3,7 @@
  */
 #include "client/actctl/file.h"
 #include "client/actctl/output.h"
+#include "client/actctl/pin.h"
 
 /* Read from a file at a time. */
 #define FOUND_AT_A_TIME 256
@@ -46,12 +47,13 @@ static int ask(const struct actctl *ctl, struct slice key)
     struct actc_reply *reply;
     struct actc_error error;
     uint32_t call;
-    int r = actc_send_key(ctl->client, "prefixes", key.p, key.len, &call, &error);
+    const msgpack_object *result;
+    int r = pin_send_key(ctl, "prefixes", key, &call, &error);
     if (r == 0)
-        r = actc_wait(ctl->client, call, &reply, &error);
+        r = pin_wait_key(ctl, "prefixes", call, &reply, &result, &error);
     if (r != 0)
         return session_fail_key(ctl, key, r, &error);
-    int status = print_list(ctl, actc_reply_result(reply));
+    int status = print_list(ctl, result);
     actc_reply_free(reply);
     return status;
 }

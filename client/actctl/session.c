@@ -33,6 +33,8 @@ static const char *server_remedy(uint32_t number)
         return "is actd older than this actctl?";
     case PROTO_TOO_LARGE:
         return "ask for less at a time, or see the limits in actd.conf";
+    case PROTO_GONE:
+        return "another file is served now: actctl info tells its identity";
     case PROTO_CORRUPT:
         return "replace the file by a good copy (rename it over the old one)";
     case PROTO_IO_ERROR:
@@ -105,7 +107,10 @@ int session_open(struct actctl *ctl)
     struct actc_options options = {.connect_timeout_ms = ctl->timeout_ms,
                                    .call_timeout_ms = ctl->timeout_ms};
     int r = actc_connect(ctl->address, &options, &ctl->client, &error);
-    return r == 0 ? STATUS_FOUND : session_fail(ctl, NULL, r, &error);
+    if (r != 0)
+        return session_fail(ctl, NULL, r, &error);
+    actc_set_pin(ctl->client, ctl->is_pinned ? &ctl->pin : NULL);
+    return STATUS_FOUND;
 }
 
 static int end_fail(const struct actctl *ctl, int r, const struct actc_error *error)

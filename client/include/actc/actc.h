@@ -130,7 +130,7 @@ struct actc_node {
 /* What a server serves until it turns to another file. */
 struct actc_generation {
     uint64_t number;   /* 1 after the server's start, then counted up */
-    uint64_t identity; /* equal where the files are: it is made from the file alone */
+    uint64_t identity; /* equal where the contents are: see hello in PROTOCOL.md */
 };
 
 /* What came without being asked for, since connect. All of it was ignored. */
@@ -371,7 +371,8 @@ ACTC_PUBLIC void actc_scan_free(struct actc_scan *scan);
 /*
  * Generations (PROTOCOL.md, the methods hello, wait_generation and watch). A server that turns to
  * another file serves another generation from then on: number tells them apart in the order in
- * which they came, identity tells what is in them, on every server.
+ * which they came, identity what is in them, on every server alike (of files without metadata it is
+ * made from their size, root and time of modification).
  *
  *     if (actc_watch(client, &error) != 0)
  *         errx(1, "%s", error.message);
