@@ -17,7 +17,7 @@
 enum status {
     STATUS_FOUND = 0,
     STATUS_NOT_FOUND = 1, /* a key that was asked for is not there */
-    STATUS_FAULTS = 1,    /* verify, info: the file is damaged */
+    STATUS_FAULTS = 1,    /* verify, info: the file is damaged; reload: it was refused */
     STATUS_USAGE = 2,     /* the command line or the input makes no sense */
     STATUS_FAILED = 3,    /* no connection, an error of the server, or no room for the output */
 };
@@ -45,6 +45,11 @@ struct actctl {
     bool is_pinned; /* also others: answers come from the generation pin, or not at all */
     uint64_t pin;
 
+    /* reload */
+    const char *admin;  /* address of the admin endpoint, borrowed */
+    bool is_waiting;    /* until the server at address serves it */
+    uint64_t timeout_s; /* 0: none */
+
     int output_error; /* -errno of a write to standard output that failed; 0: none, or not known */
 
     /* After session_open one of them. */
@@ -70,6 +75,7 @@ int command_info(struct actctl *ctl, char **args, size_t n_args);
 int command_stats(struct actctl *ctl, char **args, size_t n_args);
 int command_ping(struct actctl *ctl, char **args, size_t n_args);
 int command_watch(struct actctl *ctl, char **args, size_t n_args);
+int command_reload(struct actctl *ctl, char **args, size_t n_args);
 int command_build(struct actctl *ctl, char **args, size_t n_args);
 int command_dump(struct actctl *ctl, char **args, size_t n_args);
 int command_verify(struct actctl *ctl, char **args, size_t n_args);

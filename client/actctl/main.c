@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define DEFAULT_SERVER "unix:/run/actd/actd.sock"
+#define DEFAULT_ADMIN  "unix:/run/actd/admin.sock"
 
 /* Options of commands that ask a server, and of those that can look into a file instead. */
 #define ASKS  TAKES_SERVER | TAKES_TIMEOUT_MS | TAKES_JSON | TAKES_HEX
@@ -27,9 +28,11 @@
 #define BUILDS                                                                                    \
     TAKES_OUTPUT | TAKES_FORMAT | TAKES_HEX | TAKES_VALUES | TAKES_KEYS_ONLY | TAKES_DUPLICATES | \
         TAKES_MEMORY | TAKES_PLAIN
-#define SCANS    PINS | TAKES_LIMIT | TAKES_REVERSE | TAKES_KEYS_ONLY
-#define DUMPS    TAKES_FORMAT | TAKES_HEX | TAKES_KEYS_ONLY | TAKES_PREFIX
-#define WATCHES  TAKES_SERVER | TAKES_TIMEOUT_MS | TAKES_JSON | TAKES_LIMIT
+#define SCANS   PINS | TAKES_LIMIT | TAKES_REVERSE | TAKES_KEYS_ONLY
+#define DUMPS   TAKES_FORMAT | TAKES_HEX | TAKES_KEYS_ONLY | TAKES_PREFIX
+#define WATCHES TAKES_SERVER | TAKES_TIMEOUT_MS | TAKES_JSON | TAKES_LIMIT
+#define RELOADS \
+    TAKES_ADMIN | TAKES_WAIT | TAKES_SERVER | TAKES_TIMEOUT | TAKES_TIMEOUT_MS | TAKES_JSON
 #define VERIFIES TAKES_JSON | TAKES_HEX | TAKES_ALL | TAKES_MEMORY
 
 /* X(function, name, arguments for people, fewest, most, options, what it does) */
@@ -59,6 +62,7 @@
     X(stats, "stats", "", 0, 0, ASKS, "print the server's counters")                              \
     X(ping, "ping", "", 0, 0, ASKS, "does the server answer?")                                    \
     X(watch, "watch", "", 0, 0, WATCHES, "print a line for each file that the server serves")     \
+    X(reload, "reload", "", 0, 0, RELOADS, "have actd serve the file that is now at its path")    \
     X(build, "build", "-o OUT [IN]", 0, 1, BUILDS,                                                \
       "make the file OUT of the keys and values in IN")                                           \
     X(dump, "dump", "FILE", 1, 1, DUMPS,                                                          \
@@ -105,8 +109,9 @@ static void print_help(void)
          "  actctl dump words.act | sort -t \"$(printf '\\t')\" -k 2n | tail\n"
          "  actctl verify words.act && mv words.act /srv/trees/\n"
          "  actctl scan --limit=10 app\n"
+         "  mv words.act /srv/trees/ && actctl reload --wait\n"
          "\n"
-         "Exit status: 0 found or done, 1 not found or faults found, 2 usage or input,\n"
+         "Exit status: 0 found or done, 1 not found, faults found or refused, 2 usage or input,\n"
          "3 connection, server or file error. actctl(1) has the details.");
 }
 
@@ -142,6 +147,8 @@ static int run_command(struct actctl *ctl, unsigned given, char **args, size_t n
         return options_refuse(ctl, "--server", "a server or a file is asked, not both");
     if (ctl->is_pinned && ctl->file)
         return options_refuse(ctl, "--pin", "a file has no generations");
+    if ((given & TAKES_SERVER) && command->run == command_reload && !ctl->is_waiting)
+        return options_refuse(ctl, "--server", "reload asks the server only with --wait");
     return command->run(ctl, args + 1, n_args);
 }
 
@@ -157,7 +164,8 @@ static bool is_utf8_fine(void)
 int main(int argc, char **argv)
 {
     const char *server = getenv("ACTD_SERVER");
-    struct actctl ctl = {.address = server && *server ? server : DEFAULT_SERVER};
+    struct actctl ctl = {.address = server && *server ? server : DEFAULT_SERVER,
+                         .admin = DEFAULT_ADMIN};
     /* A reader that has seen enough ends us without a word, whatever our parent ignores. */
     signal(SIGPIPE, SIG_DFL);
     setvbuf(stderr, NULL, _IOLBF, BUFSIZ);

@@ -12,6 +12,9 @@
 
 #define MAX_MEMORY_BYTES ((uint64_t)1 << 50)
 
+/* Milliseconds still fit where libcurl takes a long of 32 bits. */
+#define MAX_TIMEOUT_S ((uint64_t)INT32_MAX / 1000)
+
 enum option_id {
 #define X(id, name, value, arg, help) OPTION_##id = (value),
     OPTIONS(X)
@@ -34,6 +37,14 @@ static int parse_timeout(struct actctl *ctl, const char *text)
     if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || n == 0 || n > UINT32_MAX)
         return options_refuse(ctl, text, "--timeout-ms takes a number of milliseconds from 1 on");
     ctl->timeout_ms = (uint32_t)n;
+    return STATUS_FOUND;
+}
+
+static int parse_seconds(struct actctl *ctl, const char *text)
+{
+    if (!records_parse_u64(slice_of_str(text), &ctl->timeout_s) || ctl->timeout_s == 0 ||
+        ctl->timeout_s > MAX_TIMEOUT_S)
+        return options_refuse(ctl, text, "--timeout takes a number of seconds from 1 on");
     return STATUS_FOUND;
 }
 
@@ -129,6 +140,8 @@ static bool *flag_of(struct actctl *ctl, int c)
         return &ctl->is_all;
     case OPTION_REVERSE:
         return &ctl->is_reverse;
+    case OPTION_WAIT:
+        return &ctl->is_waiting;
     default:
         return NULL;
     }
@@ -142,6 +155,8 @@ static const char **text_of(struct actctl *ctl, int c)
         return &ctl->address;
     case OPTION_FILE:
         return &ctl->file;
+    case OPTION_ADMIN:
+        return &ctl->admin;
     case OPTION_OUTPUT:
         return &ctl->output;
     default:
@@ -156,6 +171,8 @@ static int parse_value(struct actctl *ctl, int c)
         return parse_timeout(ctl, optarg);
     case OPTION_LIMIT:
         return parse_limit(ctl, optarg);
+    case OPTION_TIMEOUT:
+        return parse_seconds(ctl, optarg);
     case OPTION_PIN:
         return parse_pin(ctl, optarg);
     case OPTION_FORMAT:
@@ -212,7 +229,7 @@ int options_parse(struct actctl *ctl, int argc, char **argv, void (*print_help)(
     unsigned given = 0;
     int status = STATUS_FOUND;
     while (status == STATUS_FOUND) {
-        int c = getopt_long(argc, argv, ":s:f:o:n:hV", options, NULL);
+        int c = getopt_long(argc, argv, ":s:f:o:n:a:hV", options, NULL);
         if (c == -1)
             break;
         if (c == ':' || c == '?')

@@ -8,27 +8,30 @@
 #include "client/actctl/actctl.h"
 
 /* X(ID, name, short letter or a number above 255, argument or "", what it does) */
-#define OPTIONS(X)                                                                            \
-    X(SERVER, "server", 's', "ADDRESS", "unix:PATH or tcp:HOST:PORT, see below")              \
-    X(TIMEOUT_MS, "timeout-ms", 256, "N", "give up connecting or a call after N ms [10000]")  \
-    X(FILE, "file", 'f', "FILE", "look into FILE instead of asking a server")                 \
-    X(JSON, "json", 257, "", "print JSON")                                                    \
-    X(HEX, "hex", 258, "", "keys (in records byte values too) are given and printed in hex")  \
-    X(OUTPUT, "output", 'o', "FILE", "build: the file to make")                               \
-    X(FORMAT, "format", 259, "FORMAT", "build, dump: tsv, nul or jsonl [tsv]")                \
-    X(VALUES, "values", 260, "KIND", "build: values are u64 or bytes [u64]")                  \
-    X(KEYS_ONLY, "keys-only", 261, "", "build, dump, scan, range: keys without their values") \
-    X(LIMIT, "limit", 'n', "N", "scan, range: at most N keys; watch: end after N lines")      \
-    X(REVERSE, "reverse", 268, "", "scan, range: from the last key to the first")             \
-    X(DUPLICATES, "duplicates", 262, "WHICH",                                                 \
-      "build: refuse equal keys, or take the first or last")                                  \
-    X(MEMORY, "memory", 263, "SIZE", "build, verify, info: work in so much memory [256M]")    \
-    X(PLAIN, "plain", 264, "", "build: as the reference does: no metadata, no tables")        \
-    X(PREFIX, "prefix", 265, "KEY", "dump: only keys that begin with KEY")                    \
-    X(ALL, "all", 266, "", "verify: all faults, not the first one only")                      \
-    X(PIN, "pin", 267, "IDENTITY",                                                            \
-      "scan, range, count, explore, mget, ...prefix...: this generation only")                \
-    X(HELP, "help", 'h', "", "print this and exit")                                           \
+#define OPTIONS(X)                                                                             \
+    X(SERVER, "server", 's', "ADDRESS", "unix:PATH or tcp:HOST:PORT, see below")               \
+    X(TIMEOUT_MS, "timeout-ms", 256, "N", "give up connecting or a call after N ms [10000]")   \
+    X(FILE, "file", 'f', "FILE", "look into FILE instead of asking a server")                  \
+    X(JSON, "json", 257, "", "print JSON")                                                     \
+    X(HEX, "hex", 258, "", "keys (in records byte values too) are given and printed in hex")   \
+    X(OUTPUT, "output", 'o', "FILE", "build: the file to make")                                \
+    X(FORMAT, "format", 259, "FORMAT", "build, dump: tsv, nul or jsonl [tsv]")                 \
+    X(VALUES, "values", 260, "KIND", "build: values are u64 or bytes [u64]")                   \
+    X(KEYS_ONLY, "keys-only", 261, "", "build, dump, scan, range: keys without their values")  \
+    X(LIMIT, "limit", 'n', "N", "scan, range: at most N keys; watch: end after N lines")       \
+    X(REVERSE, "reverse", 268, "", "scan, range: from the last key to the first")              \
+    X(DUPLICATES, "duplicates", 262, "WHICH",                                                  \
+      "build: refuse equal keys, or take the first or last")                                   \
+    X(MEMORY, "memory", 263, "SIZE", "build, verify, info: work in so much memory [256M]")     \
+    X(PLAIN, "plain", 264, "", "build: as the reference does: no metadata, no tables")         \
+    X(PREFIX, "prefix", 265, "KEY", "dump: only keys that begin with KEY")                     \
+    X(ALL, "all", 266, "", "verify: all faults, not the first one only")                       \
+    X(PIN, "pin", 267, "IDENTITY",                                                             \
+      "scan, range, count, explore, mget, ...prefix...: this generation only")                 \
+    X(ADMIN, "admin", 'a', "ADDRESS", "reload: actd's admin.unix [unix:/run/actd/admin.sock]") \
+    X(WAIT, "wait", 269, "", "reload: until connections to --server see it")                   \
+    X(TIMEOUT, "timeout", 270, "SECONDS", "reload: give up waiting after so long [never]")     \
+    X(HELP, "help", 'h', "", "print this and exit")                                            \
     X(VERSION, "version", 'V', "", "print the version and exit")
 
 enum option_index {

@@ -40,6 +40,7 @@ FOREIGN = {
     "microhttpd.h": ["daemon/admin/admin.c"],
     "json-c/": ["daemon/admin/render.c", "client/actctl/"],
     "systemd/": ["daemon/supervisor/notify.c"],
+    "curl/": ["client/actctl/admin.c"],
     "ini.h": ["daemon/config.c"],
     "msgpack.h": ["proto/", "client/"],
     "sys/mman.h": ["tree/", "daemon/board.c", "daemon/config.c"],
