@@ -103,6 +103,9 @@ int main(int argc, char **argv)
     const struct actc_bytes key = {argv[2], strlen(argv[2])};
     is_there("ping", actc_ping(client, &error));
     printf("\n");
+    struct actc_generation generation;
+    if (is_there("generation", actc_generation(client, &generation, &error)))
+        printf(" %" PRIu64 "\n", generation.number);
     ask_keys(key.p, key.len);
     scan(NULL);
     scan(&(struct actc_scan_options){.prefix = key, .page_entries = 3});

@@ -41,12 +41,12 @@ def test_every_typed_call_asks_a_daemon(ask, cities):
     before, after = ORACLE.keys[at - 1], ORACLE.keys[at + 1]
     below = [key for key in ORACLE.keys if key.startswith(b"Paris")]
     value = ORACLE.get(b"Paris")
-    assert lines[:12] == [
-        "ping", f"get {value}", "exists", "node 1", f"longest prefix Paris {value}",
+    assert lines[:13] == [
+        "ping", "generation 1", f"get {value}", "exists", "node 1", f"longest prefix Paris {value}",
         f"next {after.decode()} {ORACLE.get(after)}", f"prev {before.decode()} "
         f"{ORACLE.get(before)}", f"count {len(below)} 1", scanned(ORACLE.keys), scanned(below),
         scanned(ORACLE.keys[at:]), scanned(ORACLE.keys[:at])]
-    assert lines[12:] == ["mget", f"Paris {value}", *(
+    assert lines[13:] == ["mget", f"Paris {value}", *(
         f"{key} {ORACLE.get(key.encode())}" for key in keys), "Nowhereville nothing", ""]
 
 
@@ -55,12 +55,14 @@ def test_byte_strings_and_misses(ask, actd, tmp_path):
     actctl.build(path, b"a\tone\nb\t\nbb\tthree\n", "--values=bytes")
     daemon = actd(path)
     assert ask(daemon, "b", "a", "c", "bb").split("\n") == [
-        "ping", 'get ""', "exists", "node 1", 'longest prefix b ""', 'next bb "three"',
+        "ping", "generation 1", 'get ""', "exists", "node 1", 'longest prefix b ""',
+        'next bb "three"',
         'prev a "one"', "count 2 1", "scan 3 keys, 4 bytes", "scan 2 keys, 3 bytes",
         "scan 2 keys, 3 bytes", "scan 1 keys, 1 bytes", "mget", 'b ""', 'a "one"', "c nothing",
         'bb "three"', ""]
     assert ask(daemon, "0").split("\n") == [
-        "ping", "get nothing", "exists nothing", "node nothing", "longest prefix nothing",
+        "ping", "generation 1", "get nothing", "exists nothing", "node nothing",
+        "longest prefix nothing",
         'next a "one"', "prev nothing", "count 0 1", "scan 3 keys, 4 bytes", "scan nothing",
         "scan 3 keys, 4 bytes", "scan nothing", "mget", "0 nothing", ""]
 
