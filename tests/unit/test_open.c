@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -368,6 +369,31 @@ static void root_and_size_are_those_at_open(void **state)
     bytes_free(&bytes);
 }
 
+/* They are unmapped in pieces. */
+static void nothing_stays_mapped_of_a_large_file(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {32u << 20, (32u << 20) - 64, (64u << 20) - 4096,
+                                   (96u << 20) + 1};
+    struct bytes bytes = bytes_from_hex(SMALL);
+    const char *path = write_file(bytes.p, bytes.len);
+    for (size_t i = 0; i < N_ELEMENTS(sizes); i++) {
+        struct act *tree;
+        struct act_info info;
+        unsigned char resident;
+        assert_int_equal(truncate(path, (off_t)sizes[i]), 0);
+        assert_int_equal(act_open_path(path, &tree, NULL), 0);
+        act_info(tree, &info);
+        act_close(tree);
+        for (size_t at = 0; at < sizes[i] + 64; at += 4096) {
+            void *page = (void *)(uintptr_t)(info.mapping_start + at);
+            assert_int_equal(mincore(page, 1, &resident), -1);
+            assert_int_equal(errno, ENOMEM);
+        }
+    }
+    bytes_free(&bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -386,6 +412,7 @@ int main(void)
         cmocka_unit_test(a_long_name_keeps_its_end_and_the_reason),
         cmocka_unit_test(the_size_of_a_file_costs_nothing),
         cmocka_unit_test(root_and_size_are_those_at_open),
+        cmocka_unit_test(nothing_stays_mapped_of_a_large_file),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
