@@ -69,7 +69,9 @@ int act_cursor_new(const struct act *tree, size_t max_key_bytes, struct act_curs
     cursor->path.frames = (struct frame *)(memory + sizeof *cursor);
     cursor->path.key = memory + layout.key;
     cursor->path.max_len = max_len;
-    act_cursor_reset(cursor, tree);
+    cursor->place = NOWHERE;
+    if (tree)
+        act_cursor_reset(cursor, tree);
     *ret_cursor = cursor;
     return 0;
 }

@@ -143,6 +143,26 @@ static void every_prefix_is_counted_from_its_position(void **state)
     assert_true(n_checked > 1000);
 }
 
+static void a_cursor_without_a_tree_is_one_after_a_reset(void **state)
+{
+    (void)state;
+    struct treetest t;
+    struct act_cursor *cursor;
+    uint64_t n;
+    size_t len;
+    treetest_open(&t, "doc/a.act", "doc/a.tsv");
+    assert_int_equal(act_cursor_new(NULL, 0, &cursor), 0);
+    assert_null(act_cursor_key(cursor, &len));
+    assert_int_equal(act_cursor_next(cursor), ACT_MISS);
+    assert_int_equal(act_cursor_prev(cursor), ACT_MISS);
+    act_cursor_reset(cursor, t.tree);
+    assert_non_null(act_cursor_key(cursor, &len));
+    assert_int_equal(act_cursor_count(cursor, &n), 0);
+    assert_int_equal(n, t.oracle.n);
+    act_cursor_free(cursor);
+    treetest_close(&t);
+}
+
 static void edge_trees_are_walked_as_they_should(void **state)
 {
     (void)state;
@@ -297,6 +317,7 @@ static void any_sequence_of_moves_is_what_it_should_be(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_cursor_without_a_tree_is_one_after_a_reset),
         cmocka_unit_test(edge_trees_are_walked_as_they_should),
         cmocka_unit_test(walks_go_on_from_their_marks),
         cmocka_unit_test(every_prefix_is_counted_from_its_position),

@@ -48,6 +48,7 @@ struct act_cursor;
 /*
  * Makes a cursor at the root of tree; if that cannot be read, it stands nowhere.
  *
+ * tree           NULL: no byte of a tree is read; act_cursor_reset must be the first call then.
  * max_key_bytes  the longest key that it goes to; 0: ACT_MAX_KEY_BYTES. For each byte of it the
  *                cursor takes some 120 bytes of address space (see above).
  * ret_cursor     owned by the caller: act_cursor_free, before act_close of the tree.
