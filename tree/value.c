@@ -3,6 +3,11 @@
  */
 #include "tree/tree.h"
 
+enum act_values act_values_of(const struct act *tree)
+{
+    return tree->values;
+}
+
 int act_bytes(const struct act *tree, uint64_t value, const uint8_t **ret_bytes, size_t *ret_len,
               struct act_fault *ret_fault)
 {

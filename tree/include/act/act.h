@@ -204,6 +204,9 @@ ACT_PUBLIC int act_exists(const struct act *tree, const void *key, size_t key_le
 ACT_PUBLIC int act_node(const struct act *tree, const void *key, size_t key_len,
                         struct act_node *ret_node, struct act_fault *ret_fault);
 
+/* What the values are: act_info says the same, and more. Reads no page of the tree. */
+ACT_PUBLIC enum act_values act_values_of(const struct act *tree);
+
 /*
  * The byte string that value stands for, in a tree of ACT_VALUES_BYTES (section 11). value is what
  * act_get, act_node or a cursor gave.
