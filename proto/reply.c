@@ -41,10 +41,10 @@ static inline void copy_short(uint8_t *to, const char *from, size_t len)
     }
 }
 
-/* msgpack-c's writer. It stops at a failure; `failure` keeps which one it was. */
-static int on_bytes(void *context, const char *p, size_t len)
+/* Room for so much more behind the tail. It stops at a failure; `failure` keeps which one it was.
+ */
+static inline int make_room(struct reply *reply, size_t len)
 {
-    struct reply *reply = context;
     struct buf *out = reply->out;
     if (reply->failure != 0 || len > reply->max_bytes - (buf_len(out) - reply->mark))
         return fail(reply, REPLY_TOO_LARGE);
@@ -53,6 +53,16 @@ static int on_bytes(void *context, const char *p, size_t len)
         if (r != 0)
             return fail(reply, r == BUF_FULL ? REPLY_NO_ROOM : r);
     }
+    return 0;
+}
+
+/* msgpack-c's writer. */
+static int on_bytes(void *context, const char *p, size_t len)
+{
+    struct reply *reply = context;
+    struct buf *out = reply->out;
+    if (make_room(reply, len) != 0)
+        return -1;
     copy_short(out->p + out->tail, p, len);
     out->tail += len;
     return 0;
@@ -129,6 +139,16 @@ void reply_text(struct reply *reply, const char *text)
 void reply_bytes(struct reply *reply, struct slice bytes)
 {
     msgpack_pack_bin_with_body(&reply->packer, bytes.p, bytes.len);
+}
+
+uint8_t *reply_bytes_room(struct reply *reply, size_t len)
+{
+    struct buf *out = reply->out;
+    msgpack_pack_bin(&reply->packer, len);
+    if (make_room(reply, len) != 0)
+        return NULL;
+    out->tail += len;
+    return out->p + out->tail - len;
 }
 
 void reply_bytes_of(struct reply *reply, struct slice first, struct slice second)

@@ -50,6 +50,9 @@ void reply_number(struct reply *reply, uint64_t number);
 void reply_u64(struct reply *reply, uint64_t value);
 void reply_text(struct reply *reply, const char *text);
 void reply_bytes(struct reply *reply, struct slice bytes);
+/* A byte string of len bytes, which the caller copies to where this leads. NULL: there is no room
+ * for them. */
+uint8_t *reply_bytes_room(struct reply *reply, size_t len);
 void reply_array(struct reply *reply, size_t n_elements);
 void reply_map(struct reply *reply, size_t n_pairs);
 

@@ -65,6 +65,11 @@ static void bytes(struct reply *reply)
     reply_bytes(reply, slice_of("\x00\xff", 2));
 }
 
+static void bytes_to_be_copied(struct reply *reply)
+{
+    memcpy(reply_bytes_room(reply, 2), "\x00\xff", 2);
+}
+
 static void no_bytes(struct reply *reply)
 {
     reply_bytes(reply, slice_of(NULL, 0));
@@ -97,6 +102,7 @@ static void results_are_encoded_byte_for_byte(void **state)
         {text, "94 01 05 c0 a4 70 6f 6e 67", NULL},
         {empty_text, "94 01 05 c0 a0", NULL},
         {bytes, "94 01 05 c0 c4 02 00 ff", NULL},
+        {bytes_to_be_copied, "94 01 05 c0 c4 02 00 ff", NULL},
         {no_bytes, "94 01 05 c0 c4 00", NULL},
         {array, "94 01 05 c0 92 c4 03 6b 65 79 cd 01 2c",
          "94 01 05 c0 92 c4 03 6b 65 79 a3 33 30 30"},
@@ -301,6 +307,25 @@ static void what_follows_a_failure_is_dropped(void **state)
     assert_int_equal(reply_end(&reply), REPLY_TOO_LARGE);
     assert_int_equal(buf_len(&output.buf), 0);
     output_deinit(&output);
+}
+
+static void there_is_room_for_all_of_the_bytes_or_none(void **state)
+{
+    (void)state;
+    struct output output;
+    struct reply reply;
+    /* [1, 5, nil, and the head take 6 bytes. */
+    for (size_t max = 4; max < 20; max++) {
+        output_init(&output, 1 << 20);
+        reply_begin(&reply, &output.buf, 5, plain, max);
+        uint8_t *room = reply_bytes_room(&reply, 10);
+        assert_int_equal(room != NULL, max >= 16);
+        if (room)
+            memset(room, 'x', 10);
+        assert_int_equal(reply_end(&reply), room ? 0 : REPLY_TOO_LARGE);
+        assert_int_equal(buf_len(&output.buf), room ? 16 : 0);
+        output_deinit(&output);
+    }
 }
 
 static void an_error_comes_through_where_its_reply_was_too_large(void **state)
@@ -626,6 +651,7 @@ int main(void)
         cmocka_unit_test(an_error_takes_back_what_was_written),
         cmocka_unit_test(a_reply_that_is_too_large_is_taken_back_whole),
         cmocka_unit_test(what_follows_a_failure_is_dropped),
+        cmocka_unit_test(there_is_room_for_all_of_the_bytes_or_none),
         cmocka_unit_test(an_error_comes_through_where_its_reply_was_too_large),
         cmocka_unit_test(no_room_leaves_the_output_as_it_was),
         cmocka_unit_test(no_room_at_all_is_told_for_errors_too),
