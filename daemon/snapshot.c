@@ -301,6 +301,17 @@ bool snapshot_unchanged(struct snapshot *snapshot)
     return !snapshot->damage;
 }
 
+void snapshot_note_fault(struct snapshot *snapshot)
+{
+    struct stat st;
+    const char *damage = NULL;
+    bool is_known = fstat(snapshot->fd, &st) == 0;
+    if (is_known && ((uint64_t)st.st_size != snapshot->seen_size_bytes ||
+                     !is_same_time(st.st_mtim, snapshot->seen_mtime)))
+        damage = find_damage(snapshot, &st);
+    snapshot->damage = damage ? damage : "a part of the file could not be read";
+}
+
 void snapshot_damage(struct snapshot *snapshot, const char *reason)
 {
     if (snapshot->damage)

@@ -59,5 +59,9 @@ void snapshot_free(struct snapshot *snapshot);
  * changed. False: snapshot->damage says why, and stays. */
 bool snapshot_unchanged(struct snapshot *snapshot);
 
+/* Reading the mapped file has just raised SIGBUS: finds out why. snapshot->damage says so, and
+ * stays. */
+void snapshot_note_fault(struct snapshot *snapshot);
+
 /* Its answers cannot be trusted any more; the first reason stays. The text is copied. */
 void snapshot_damage(struct snapshot *snapshot, const char *reason);

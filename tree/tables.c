@@ -73,6 +73,7 @@ static struct tables_slot *claim(struct tables *tables, uint64_t branch)
     return NULL;
 }
 
+/* Reads no byte of the tree: where a fault there ends a lookup by a jump, no slot stays claimed. */
 void tables_add(struct tables *tables, uint64_t branch, const uint16_t *distances, unsigned n)
 {
     unsigned step = 0;

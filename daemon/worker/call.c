@@ -172,20 +172,25 @@ int read_options(struct call *call, unsigned index, unsigned allowed, struct opt
 int value_of(const struct call *call, uint64_t number, struct value *ret, struct act_fault *fault)
 {
     struct value value = {.number = number};
-    int r = act_bytes(tree_of(call), number, &value.bytes.p, &value.bytes.len, fault);
-    value.is_bytes = r == 0;
-    if (r == ACT_CORRUPT)
-        return r;
-    *ret = value;
-    return 0;
+    const struct act *tree = tree_of(call);
+    int r = 0;
+    value.is_bytes = act_values_of(tree) == ACT_VALUES_BYTES;
+    if (value.is_bytes)
+        r = guard_bytes(tree, number, &value.bytes, fault);
+    if (r == 0)
+        *ret = value;
+    return r;
 }
 
-void reply_value(struct reply *reply, const struct value *value)
+void reply_value(struct call *call, const struct value *value)
 {
-    if (value->is_bytes)
-        reply_bytes(reply, value->bytes);
-    else
-        reply_u64(reply, value->number);
+    if (!value->is_bytes) {
+        reply_u64(call->reply, value->number);
+        return;
+    }
+    uint8_t *room = reply_bytes_room(call->reply, value->bytes.len);
+    if (room)
+        guard_copy(tree_of(call), room, value->bytes);
 }
 
 int reply_entry(struct call *call, struct slice key, uint64_t number)
@@ -196,7 +201,7 @@ int reply_entry(struct call *call, struct slice key, uint64_t number)
         return r;
     reply_array(call->reply, 2);
     reply_bytes(call->reply, key);
-    reply_value(call->reply, &value);
+    reply_value(call, &value);
     return 0;
 }
 

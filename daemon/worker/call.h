@@ -10,6 +10,7 @@
 #pragma once
 
 #include "daemon/worker/dispatch.h"
+#include "daemon/worker/guard.h"
 
 /* A slice's work: nodes visited, about; 0.03 to 0.2 ms where the tree is in memory. Scans of a
  * thousand entries and lists of two hundred keys mostly need no second one. */
@@ -29,6 +30,7 @@ struct call {
     struct dispatch *dispatch;
     const struct request *request;
     struct session *session; /* NULL from the second slice on */
+    enum method_id id;
     struct reply *reply;
     struct progress *progress;
     struct method_stats *stats;
@@ -36,6 +38,7 @@ struct call {
     uint64_t allowed;       /* nodes that the walk under way may visit */
     uint64_t walked;        /* nodes that the last walk has visited */
     size_t reply_begin_len; /* of the reply, when the slice began */
+    struct buf scratch;     /* given back by whoever runs the method, which guard_run may leave */
     struct act_fault fault; /* with ACT_CORRUPT */
                             /* dispatch->text with the outcomes below that are errors */
 };
@@ -121,12 +124,12 @@ int read_options(struct call *call, unsigned index, unsigned allowed, struct opt
 struct value {
     bool is_bytes;
     uint64_t number;
-    struct slice bytes;
+    struct slice bytes; /* in the map: not to be read outside the guard */
 };
 
 /* The value that the tree gives as that number. 0 or ACT_CORRUPT. */
 int value_of(const struct call *call, uint64_t number, struct value *ret, struct act_fault *fault);
-void reply_value(struct reply *reply, const struct value *value);
+void reply_value(struct call *call, const struct value *value);
 /* [key, value]. 0 or ACT_CORRUPT. */
 int reply_entry(struct call *call, struct slice key, uint64_t number);
 

@@ -265,9 +265,11 @@ static enum step pump_checked(struct conn *conn)
     size_t in_mark = conn->in.head, out_mark = buf_len(&conn->out);
     bool was_damaged = worker->snapshot->damage;
     enum step step = pump_turn(conn);
-    if (was_damaged || conn->state == CONN_CLOSING || snapshot_unchanged(worker->snapshot))
+    if (was_damaged || snapshot_unchanged(worker->snapshot))
         return step;
     worker_tell_damage(worker, worker->snapshot);
+    if (conn->state == CONN_CLOSING)
+        return step;
     while (conn->jobs != job_mark)
         job_free(conn->jobs);
     conn->frame = frame;

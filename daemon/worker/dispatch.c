@@ -17,14 +17,13 @@ int dispatch_init(struct dispatch *dispatch, const struct config *config)
                                   .slice_reply_bytes = SLICE_REPLY_BYTES};
     dispatch->key_size = config->limits_max_key_bytes + 2;
     dispatch->key = malloc(dispatch->key_size);
-    return dispatch->key ? 0 : -ENOMEM;
-}
-
-int dispatch_prepare(struct dispatch *dispatch, const struct act *tree)
-{
-    if (dispatch->cursor)
-        return 0;
-    return act_cursor_new(tree, dispatch->config->limits_max_key_bytes, &dispatch->cursor);
+    /* Its root is read in the guard, before each use. */
+    int r = act_cursor_new(NULL, config->limits_max_key_bytes, &dispatch->cursor);
+    if (r != 0 || !dispatch->key) {
+        dispatch_deinit(dispatch);
+        return -ENOMEM;
+    }
+    return 0;
 }
 
 void dispatch_deinit(struct dispatch *dispatch)
@@ -113,17 +112,34 @@ static int refuse_method(struct dispatch *dispatch, const struct request *reques
                            out);
 }
 
+static int run_method(void *context)
+{
+    struct call *call = context;
+    return method_run(call->id, call);
+}
+
 /* One slice of the method. */
-static int run(struct call *call, int id)
+static int run(struct call *call)
 {
     struct dispatch *dispatch = call->dispatch;
+    struct snapshot *snapshot = dispatch->snapshot;
+    int r = 0;
+    bool needs = needs_tree(call->id);
     call->reply_begin_len = reply_len(call->reply);
-    if (dispatch->snapshot->damage && needs_tree(id)) {
+    if (!needs)
+        r = method_run(call->id, call);
+    else if (!snapshot->damage)
+        r = guard_run(run_method, call);
+    if (call->scratch.p)
+        buf_release(&call->scratch);
+    if (r == GUARD_LOST)
+        snapshot_note_fault(snapshot);
+    if (needs && snapshot->damage) {
         call->stats->errors++;
-        return finish(call->reply, dispatch->snapshot->tree ? PROTO_IO_ERROR : PROTO_UNAVAILABLE,
-                      dispatch->snapshot->damage);
+        return finish(call->reply, snapshot->tree ? PROTO_IO_ERROR : PROTO_UNAVAILABLE,
+                      snapshot->damage);
     }
-    int r = settle(dispatch, call, method_run((enum method_id)id, call));
+    r = settle(dispatch, call, r);
     call->progress->is_begun = true;
     return r;
 }
@@ -152,6 +168,7 @@ int dispatch_run(struct dispatch *dispatch, const struct request *request, struc
     struct call call = {.dispatch = dispatch,
                         .request = request,
                         .session = session,
+                        .id = (enum method_id)id,
                         .reply = &reply,
                         .progress = progress,
                         .stats = &dispatch->stats->method[id]};
@@ -161,7 +178,7 @@ int dispatch_run(struct dispatch *dispatch, const struct request *request, struc
     uint64_t errors = call.stats->errors;
     call.stats->requests++;
     uint64_t work = call.work = first_work(dispatch, request);
-    int r = run(&call, id);
+    int r = run(&call);
     uint64_t used = work - call.work;
     dispatch->loop_work -= used < dispatch->loop_work ? used : dispatch->loop_work;
     if (call.stats->errors != errors)
@@ -186,10 +203,11 @@ int dispatch_resume(struct dispatch *dispatch, const struct request *request,
     int id = method_find(request->method);
     struct call call = {.dispatch = dispatch,
                         .request = request,
+                        .id = (enum method_id)id,
                         .reply = &reply,
                         .progress = progress,
                         .stats = &dispatch->stats->method[id]};
     call.work = (dispatch->slice_work + 1) / 2; /* the first one was long, to be the last */
     reply_resume(&reply, out, request->msgid, mode, dispatch->config->limits_max_reply_bytes);
-    return run(&call, id);
+    return run(&call);
 }

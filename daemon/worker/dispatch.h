@@ -50,10 +50,8 @@ struct dispatch {
     size_t slice_reply_bytes;    /* a slice ends when it has written so much; likewise */
 };
 
-/* The rest is borrowed and set by the owner, snapshot after dispatch_prepare. 0 or -ENOMEM. */
+/* The rest is borrowed and set by the owner. 0 or -ENOMEM. */
 int dispatch_init(struct dispatch *dispatch, const struct config *config);
-/* To be called once a tree is there, before requests are run. 0 or -ENOMEM. */
-int dispatch_prepare(struct dispatch *dispatch, const struct act *tree);
 void dispatch_deinit(struct dispatch *dispatch);
 
 void progress_init(struct progress *progress, struct buf_pool *pool);

@@ -172,12 +172,15 @@ static int run_slice(struct job *job)
             return DISPATCH_AGAIN;
     }
     struct snapshot *current = dispatch->snapshot;
+    struct worker_stats stats = *worker->stats;
+    bool was_damaged = job->snapshot->damage;
     dispatch->snapshot = job->snapshot;
     int r = dispatch_resume(dispatch, &job->request, job->mode, &job->out, &job->progress);
-    if ((r == 0 || r == DISPATCH_AGAIN) && !job->snapshot->damage &&
-        !snapshot_unchanged(job->snapshot)) {
+    if (!was_damaged && !snapshot_unchanged(job->snapshot)) {
         worker_tell_damage(worker, job->snapshot);
-        r = dispatch_resume(dispatch, &job->request, job->mode, &job->out, &job->progress);
+        *worker->stats = stats;
+        if (r == 0 || r == DISPATCH_AGAIN)
+            r = dispatch_resume(dispatch, &job->request, job->mode, &job->out, &job->progress);
     }
     dispatch->snapshot = current;
     return r;

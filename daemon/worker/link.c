@@ -249,11 +249,7 @@ static void switch_to(struct link *link, uint64_t number)
     struct snapshot *snapshot = take_offered(link, number);
     if (!snapshot)
         return;
-    if (worker_switch(&link->worker, snapshot) != 0) {
-        say(link, CONTROL_UNMAPPABLE, number, "out of memory");
-        worker_let_go(&link->worker, snapshot);
-        return;
-    }
+    worker_switch(&link->worker, snapshot);
     say(link, CONTROL_SWITCHED, number, NULL);
 }
 

@@ -9,7 +9,7 @@ static int look_up(const struct call *call, struct slice key, struct value *ret,
                    struct act_fault *fault)
 {
     uint64_t number;
-    int r = act_get(tree_of(call), key.p, key.len, &number, fault);
+    int r = guard_get(tree_of(call), key, &number, fault);
     return r == 0 ? value_of(call, number, ret, fault) : r;
 }
 
@@ -20,7 +20,7 @@ static int answer_get(struct call *call, struct slice key)
     int r = look_up(call, key, &value, &call->fault);
     count_lookup(call, r);
     if (r == 0)
-        reply_value(call->reply, &value);
+        reply_value(call, &value);
     else if (r == ACT_MISS)
         reply_nil(call->reply);
     return r == ACT_MISS ? 0 : r;
@@ -39,7 +39,7 @@ int method_exists(struct call *call)
     int r = param_key(call, 0, "key", &key);
     if (r != 0)
         return r;
-    r = act_exists(tree_of(call), key.p, key.len, &call->fault);
+    r = guard_exists(tree_of(call), key, &call->fault);
     count_lookup(call, r);
     if (r == 0 || r == ACT_MISS)
         reply_bool(call->reply, r == 0);
@@ -65,7 +65,7 @@ int method_node(struct call *call)
     int r = param_key(call, 0, "key", &key);
     if (r != 0)
         return r;
-    r = act_node(tree_of(call), key.p, key.len, &node, &call->fault);
+    r = guard_node(tree_of(call), key, &node, &call->fault);
     if (r == 0 && node.has_value)
         r = value_of(call, node.value, &value, &call->fault);
     count_lookup(call, r);
@@ -76,7 +76,7 @@ int method_node(struct call *call)
     reply_bool(call->reply, r == 0);
     reply_text(call->reply, "value");
     if (node.has_value)
-        reply_value(call->reply, &value);
+        reply_value(call, &value);
     else
         reply_nil(call->reply);
     reply_text(call->reply, "children");
@@ -89,7 +89,7 @@ static int answer_longest_prefix(struct call *call, struct slice key)
 {
     size_t len;
     uint64_t value;
-    int r = act_longest_prefix(tree_of(call), key.p, key.len, &len, &value, &call->fault);
+    int r = guard_longest_prefix(tree_of(call), key, &len, &value, &call->fault);
     if (r == 0)
         r = reply_entry(call, slice_of(key.p, len), value);
     count_lookup(call, r);
@@ -114,8 +114,8 @@ static int answer_prefixes(struct call *call, struct slice key)
     while (n == PREFIXES_AT_A_TIME) {
         if (is_slice_over(call))
             return CALL_AGAIN;
-        int r = act_prefixes(tree_of(call), key.p, key.len, progress->min_len, found,
-                             PREFIXES_AT_A_TIME, &n, &call->fault);
+        int r = guard_prefixes(tree_of(call), key, progress->min_len, found, PREFIXES_AT_A_TIME, &n,
+                               &call->fault);
         for (size_t i = 0; i < n && r == 0; i++)
             r = reply_entry(call, slice_of(key.p, found[i].len), found[i].value);
         if (r != 0)
@@ -162,7 +162,7 @@ static bool reply_result(struct call *call, const struct act_result *result)
         r = value_of(call, result->value, &value, NULL);
     count_lookup(call, r);
     if (r == 0)
-        reply_value(call->reply, &value);
+        reply_value(call, &value);
     else
         reply_nil(call->reply);
     return r == ACT_CORRUPT;
@@ -181,7 +181,7 @@ static void answer_batch(struct call *call, const msgpack_object_array *keys)
         batch[i] = (struct act_key){key.p, key.len};
         spend(call, key_work(key));
     }
-    act_get_batch(tree_of(call), batch, n, results);
+    guard_get_batch(tree_of(call), batch, n, results);
     for (uint32_t i = 0; i < n; i++)
         progress->n_failed += reply_result(call, &results[i]);
     progress->index += n;

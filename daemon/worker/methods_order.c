@@ -111,7 +111,7 @@ static int seek(struct call *call, struct slice key)
     uint64_t work = key.len / WORK_PER_KEY_BYTES;
     spend(call, work < call->work / 2 ? work : call->work / 2);
     act_cursor_set_budget(call->dispatch->cursor, UINT64_MAX);
-    return act_cursor_seek(call->dispatch->cursor, key.p, key.len);
+    return guard_cursor_seek(tree_of(call), call->dispatch->cursor, key);
 }
 
 /* From the mark, or else from `start`, to the first entry at or behind it. */
@@ -119,7 +119,7 @@ static int begin_forward(struct call *call, struct slice start, uint64_t max_vis
 {
     int r = seek(call, call->progress->has_mark ? mark_of(call) : start);
     allow_walk(call, max_visited, 0);
-    return r == ACT_MISS ? act_cursor_next(call->dispatch->cursor) : r;
+    return r == ACT_MISS ? guard_cursor_next(tree_of(call), call->dispatch->cursor) : r;
 }
 
 /* From the mark, or else from `start`, to the last entry before it. */
@@ -127,7 +127,9 @@ static int begin_backward(struct call *call, struct slice start, uint64_t max_vi
 {
     int r = seek(call, call->progress->has_mark ? mark_of(call) : start);
     allow_walk(call, max_visited, 0);
-    return r == 0 || r == ACT_MISS ? act_cursor_prev(call->dispatch->cursor) : r;
+    if (r != 0 && r != ACT_MISS)
+        return r;
+    return guard_cursor_prev(tree_of(call), call->dispatch->cursor);
 }
 
 /*
@@ -138,7 +140,7 @@ static void confine(struct call *call, const struct page *page)
 {
     struct act_cursor *cursor = call->dispatch->cursor;
     const void *to = page->to.len > 0 ? page->to.p : (const void *)""; /* NULL would be no end */
-    act_cursor_reset(cursor, tree_of(call));
+    guard_cursor_reset(cursor, tree_of(call));
     if (page->is_prefix)
         act_cursor_set_prefix(cursor, page->from.p, page->from.len);
     else
@@ -157,7 +159,7 @@ static int begin_page(struct call *call, const struct page *page)
     if (page->has_start || call->progress->has_mark)
         return begin_backward(call, page->start, options->max_visited);
     allow_walk(call, options->max_visited, (page->has_to ? page->to.len : page->from.len) + 2);
-    return act_cursor_last(call->dispatch->cursor);
+    return guard_cursor_last(tree_of(call), call->dispatch->cursor);
 }
 
 static int compare(struct slice a, struct slice b)
@@ -289,6 +291,7 @@ static int answer_page(struct call *call, const struct page *page)
 {
     struct progress *progress = call->progress;
     const struct options *options = &page->options;
+    const struct act *tree = tree_of(call);
     struct act_cursor *cursor = call->dispatch->cursor;
     if (!progress->is_open) {
         progress->is_open = true;
@@ -298,7 +301,7 @@ static int answer_page(struct call *call, const struct page *page)
         progress->array_at = reply_open_array(call->reply);
     }
     for (int r = begin_page(call, page);;
-         r = options->reverse ? act_cursor_prev(cursor) : act_cursor_next(cursor)) {
+         r = options->reverse ? guard_cursor_prev(tree, cursor) : guard_cursor_next(tree, cursor)) {
         note_walk(call);
         if (r == ACT_LIMIT)
             return page_limit(call, page);
@@ -463,13 +466,13 @@ static int count_on(struct call *call, struct slice prefix, uint64_t max_visited
 {
     uint64_t n;
     struct act_cursor *cursor = call->dispatch->cursor;
-    act_cursor_reset(cursor, tree_of(call));
+    guard_cursor_reset(cursor, tree_of(call));
     act_cursor_set_prefix(cursor, prefix.p, prefix.len);
     int r = seek(call, call->progress->has_mark ? mark_of(call) : prefix);
     if (r != 0 && r != ACT_MISS)
         return move_failed(call, r);
     allow_walk(call, max_visited, 0);
-    r = act_cursor_count(cursor, &n);
+    r = guard_cursor_count(tree_of(call), cursor, &n);
     note_walk(call);
     call->progress->n += n;
     if (r == ACT_LIMIT)
@@ -508,14 +511,14 @@ static int answer_neighbour(struct call *call, bool is_next)
     int r = param_key(call, 0, "key", &key);
     if (r != 0)
         return r;
-    act_cursor_reset(cursor, tree_of(call));
+    guard_cursor_reset(cursor, tree_of(call));
     r = is_next ? begin_forward(call, key, max_visited) : begin_backward(call, key, max_visited);
     if (r == 0 && is_next && !is_resumed) { /* that may be the key itself: strictly behind it */
         size_t len;
         const uint8_t *p = act_cursor_key(cursor, &len);
         if (slice_equal(slice_of(p, len), key)) {
             allow_walk(call, max_visited, 0);
-            r = act_cursor_next(cursor);
+            r = guard_cursor_next(tree_of(call), cursor);
         }
     }
     note_walk(call);
@@ -593,7 +596,7 @@ static int reply_sample(struct call *call, struct slice below, uint64_t max_visi
     if ((r = value_of(call, number, &value, &call->fault)) != 0)
         return r;
     reply_bytes(call->reply, key);
-    reply_value(call->reply, &value);
+    reply_value(call, &value);
     return set_mark(call, key);
 }
 
@@ -616,7 +619,7 @@ static int explore_child(struct call *call, struct slice below, unsigned n_left,
                          uint64_t max_visited)
 {
     struct progress *progress = call->progress;
-    act_cursor_reset(call->dispatch->cursor, tree_of(call));
+    guard_cursor_reset(call->dispatch->cursor, tree_of(call));
     act_cursor_set_prefix(call->dispatch->cursor, below.p, below.len);
     if (progress->phase == EXPLORE_SAMPLE) {
         int r = reply_sample(call, below, max_visited);
@@ -635,28 +638,26 @@ static int explore_children(struct call *call, struct slice prefix, const uint64
     struct progress *progress = call->progress;
     unsigned n = count_children(set);
     /* The cursor borrows it for as long as it is confined, while marks use the scratch key. */
-    struct buf below = {.pool = call->reply->out->pool};
-    int r = buf_reserve(&below, prefix.len + 1);
+    struct buf *below = &call->scratch;
+    buf_init(below, call->reply->out->pool);
+    int r = buf_reserve(below, prefix.len + 1);
     if (r != 0)
         return r == BUF_FULL ? REPLY_NO_ROOM : r;
-    buf_append(&below, prefix.p, prefix.len);
-    buf_commit(&below, 1);
-    while (progress->index < n && r == 0) {
-        if (is_slice_over(call)) {
-            r = CALL_AGAIN;
-            break;
-        }
-        below.p[prefix.len] = child_byte(set, progress->index);
-        r = explore_child(call, buf_content(&below), n - progress->index, max_visited);
+    buf_append(below, prefix.p, prefix.len);
+    buf_commit(below, 1);
+    while (progress->index < n) {
+        if (is_slice_over(call))
+            return CALL_AGAIN;
+        below->p[prefix.len] = child_byte(set, progress->index);
+        r = explore_child(call, buf_content(below), n - progress->index, max_visited);
         if (r != 0)
-            break;
+            return r;
         spend(call, LOOKUP_WORK);
         progress->index++;
         progress->has_mark = false;
         progress->phase = EXPLORE_SAMPLE;
     }
-    buf_release(&below);
-    return r;
+    return 0;
 }
 
 int method_explore(struct call *call)
@@ -669,7 +670,7 @@ int method_explore(struct call *call)
         r = read_budgeted_options(call, 1, OPTION_BIT(max_visited_nodes), &options);
     if (r != 0)
         return r;
-    r = act_node(tree_of(call), prefix.p, prefix.len, &node, &call->fault);
+    r = guard_node(tree_of(call), prefix, &node, &call->fault);
     if (r != 0 && r != ACT_MISS)
         return r;
     if (!call->progress->is_begun) {

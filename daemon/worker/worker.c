@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "daemon/worker/call.h"
 #include "daemon/worker/conn.h"
+#include "daemon/worker/guard.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -121,6 +122,7 @@ int worker_init(struct worker *worker, uv_loop_t *loop, const struct board *boar
 {
     const struct config *config = board->config;
     *worker = (struct worker){.loop = loop, .config = config, .board = board};
+    guard_install();
     int r = request_decoder_init(&worker->decoder, config->limits_max_request_bytes,
                                  worker_max_elements(config));
     if (r != 0)
@@ -150,15 +152,12 @@ int worker_init(struct worker *worker, uv_loop_t *loop, const struct board *boar
     return 0;
 }
 
-int worker_switch(struct worker *worker, struct snapshot *snapshot)
+void worker_switch(struct worker *worker, struct snapshot *snapshot)
 {
     struct snapshot *before = worker->snapshot;
-    if (snapshot->tree && dispatch_prepare(&worker->dispatch, snapshot->tree) != 0)
-        return -ENOMEM;
     worker->snapshot = worker->dispatch.snapshot = snapshot;
     worker->board->own_page->generation = snapshot->generation.number;
     worker_let_go(worker, before);
-    return 0;
 }
 
 void worker_let_go(struct worker *worker, struct snapshot *snapshot)

@@ -58,9 +58,8 @@ struct worker {
 /* The callbacks and context are set by the caller, afterwards. 0 or -errno. */
 int worker_init(struct worker *worker, uv_loop_t *loop, const struct board *board);
 
-/* From now on requests are answered from that generation. Takes over the reference. 0, or -ENOMEM:
- * nothing has changed. */
-int worker_switch(struct worker *worker, struct snapshot *snapshot);
+/* From now on requests are answered from that generation. Takes over the reference. */
+void worker_switch(struct worker *worker, struct snapshot *snapshot);
 /* Gives back a reference. NULL is fine. */
 void worker_let_go(struct worker *worker, struct snapshot *snapshot);
 /* A check has just failed. */

@@ -46,7 +46,6 @@ void serve_begin(struct serve *serve, struct snapshot *snapshot)
     uint64_t max_elements = 2 * config->limits_max_keys + 64;
     if (request_decoder_init(&serve->decoder, config->limits_max_request_bytes, max_elements) ||
         dispatch_init(&serve->dispatch, config) ||
-        dispatch_prepare(&serve->dispatch, snapshot->tree) ||
         board_create_private(&serve->board, config))
         errx(2, "out of memory");
     serve->dispatch.snapshot = snapshot;
