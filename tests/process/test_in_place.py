@@ -1,12 +1,14 @@
 """A served file that is changed in place: never a wrong answer."""
 
+import concurrent.futures
 import os
 import shutil
 import struct
+import threading
 
 import pytest
 
-from lib import http, paths, prometheus, rpc
+from lib import http, paths, prometheus, rpc, tree_maker
 from lib.tree_data import oracle_of
 
 CITIES = oracle_of(paths.CITIES)
@@ -246,3 +248,110 @@ def test_garbage_behind_the_old_end_and_a_new_root_is_damage(actd, tree):
         file.seek(8)
         file.write(struct.pack("<Q", path.stat().st_size - 50))
     check_damaged(daemon, "the file was overwritten in place")
+
+
+#
+# Truncation: the pages behind the new end are gone.
+#
+
+
+def load_of(keys):
+    """Requests of all kinds, short ones and such that take many slices."""
+    calls = []
+    for i, key in enumerate(keys):
+        calls += [["get", key], ["exists", key], ["node", key[:2]], ["next", key], ["prev", key]]
+        calls += [["prefixes", key + b"x"], ["longest_prefix", key + b"x"], ["count", key[:2]]]
+        calls += [["mget", keys[i : i + 20]], ["scan", key[:2], {"limit": 50}]]
+        if i % 20 == 0:
+            calls += [["scan", b"", {"limit": 3000}], ["mscan", [b"a", key], {"limit": 500}]]
+            calls += [["range", key, None, {"limit": 500, "reverse": True}], ["count", b""]]
+            calls += [["explore", key[:1]], ["longest_prefix", keys], ["prefixes", keys]]
+    return calls
+
+
+def ask_until_it_fails(daemon, calls, wanted, has_asked):
+    """Every reply is right or IO_ERROR. Ends with the pipeline that has met the first of those."""
+    with daemon.client() as client:
+        n_errors = 0
+        while n_errors == 0:
+            for call, result, (error, got) in zip(calls, wanted, client.pipeline(calls)):
+                if error is None:
+                    assert got == result, call
+                else:
+                    assert error[0] == rpc.IO_ERROR, (call, error)
+                    n_errors += 1
+            has_asked.set()
+
+
+def spoil_under_load(daemon, keys, spoil):
+    calls = load_of(keys)
+    with daemon.client() as client:
+        wanted = client.results(calls)
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        events = [threading.Event() for _ in range(3)]
+        asking = [pool.submit(ask_until_it_fails, daemon, calls, wanted, e) for e in events]
+        for event in events:
+            event.wait(10)
+        spoil()
+        for future in asking:
+            future.result()
+
+
+CUTS = {
+    "all": lambda size: 0,
+    "half": lambda size: size // 2 // 4096 * 4096,
+    "inside_a_page": lambda size: size // 2 // 4096 * 4096 + 1234,
+    "last_page": lambda size: (size - 1) // 4096 * 4096,
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_no_wrong_answer_and_no_end_when_it_is_truncated(actd, tree, cut):
+    path = tree(paths.CITIES)
+    daemon = actd(path)
+    length = CUTS[cut](path.stat().st_size)
+    spoil_under_load(daemon, CITIES.sample(100), lambda: os.truncate(path, length))
+    check_damaged(daemon, "the file was truncated in place")
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_byte_values_are_not_sent_from_pages_that_are_gone(actd, tmp_path, cut):
+    path = tmp_path / "tree.act"
+    pairs = [(key, key * (value % 100)) for key, value in CITIES.pairs[:20000]]
+    tree_maker.build(path, pairs, is_bytes=True)
+    daemon = actd(path)
+    length = CUTS[cut](path.stat().st_size)
+    keys = [key for key, _ in pairs[::200]]
+    spoil_under_load(daemon, keys, lambda: os.truncate(path, length))
+    check_damaged(daemon, "the file was truncated in place")
+
+
+def test_a_truncated_file_is_damaged_before_anybody_touches_what_is_gone(actd, tree):
+    """Each request alone, on a file that nobody has looked at since."""
+    for call in QUERIES:
+        path = tree(paths.CITIES)
+        daemon = actd(path)
+        os.truncate(path, 0)
+        with daemon.client() as client:
+            assert client.error_of(*call) == rpc.IO_ERROR
+            assert client.is_usable()
+        check_damaged(daemon, "the file was truncated in place")
+        daemon.stop()
+
+
+def test_one_that_is_written_anew_over_itself_is_damaged(actd, tree):
+    """As cp does: it truncates first, and the same bytes come back."""
+    path = tree(paths.CITIES)
+    daemon = actd(path)
+
+    def copy():
+        data = paths.CITIES.read_bytes()
+        with open(path, "r+b") as file:
+            file.truncate(0)
+            file.flush()
+            with daemon.client() as client:
+                assert client.error_of("get", b"a") == rpc.IO_ERROR
+            file.write(data)
+
+    spoil_under_load(daemon, CITIES.sample(100), copy)
+    check_damaged(daemon, "the file was truncated in place")
