@@ -156,6 +156,19 @@ static int refuse_mixed(const char *path, struct act_error *error)
     return ACT_NOT_BYTES;
 }
 
+/* Opening looks for a merge's trailer at the file's end, in the map: where that page cannot be had,
+ * a read tells so, and the map would raise SIGBUS. */
+static int check_end(int fd, const char *path, const struct stat *st, struct act_error *error)
+{
+    char trailer[TRAILER_BYTES];
+    if (!S_ISREG(st->st_mode) || st->st_size < TRAILER_BYTES)
+        return 0;
+    if (pread(fd, trailer, sizeof trailer, st->st_size - TRAILER_BYTES) == TRAILER_BYTES)
+        return 0;
+    snprintf(error->message, sizeof error->message, "%.512s: its end cannot be read", path);
+    return -EIO;
+}
+
 int generation_open(const char *path, struct act_error *error)
 {
     /* O_NONBLOCK: a FIFO without a writer must not hang the open; it is refused afterwards. */
@@ -176,8 +189,8 @@ int generation_examine(int fd, const char *path, struct generation *ret, struct 
     ret->size_bytes = (uint64_t)st.st_size;
     /* Taken before the header is read: a write in between shows as a change. */
     ret->mtime = st.st_mtim;
-    int r = act_open_fd(fd, path, &tree, error);
-    if (r != 0)
+    int r = check_end(fd, path, &st, error);
+    if (r != 0 || (r = act_open_fd(fd, path, &tree, error)) != 0)
         return r;
     act_info(tree, &info);
     ret->size_bytes = info.size_bytes;
@@ -213,14 +226,16 @@ static struct snapshot *snapshot_alloc(int fd, const char *path,
 int snapshot_new(int fd, const char *path, const struct generation *generation,
                  size_t table_cache_bytes, struct snapshot **ret, struct act_error *error)
 {
+    struct stat st;
     struct act_info info;
     struct snapshot *snapshot = snapshot_alloc(fd, path, generation);
     if (!snapshot) {
         errno = ENOMEM;
         return fail_errno(error, path, "cannot map");
     }
-    int r = act_open_fd(fd, path, &snapshot->tree, error);
-    if (r == 0) {
+    int r = fstat(fd, &st) < 0 ? fail_errno(error, path, "cannot stat")
+                               : check_end(fd, path, &st, error);
+    if (r == 0 && (r = act_open_fd(fd, path, &snapshot->tree, error)) == 0) {
         act_info(snapshot->tree, &info);
         if (info.size_bytes != generation->size_bytes ||
             info.root_offset != generation->root_offset) {

@@ -80,7 +80,8 @@ int render_reload(const struct board *board, bool is_accepted, const char *text,
             json_object_object_add(generation, "damage", json_object_new_string(damage));
         json_object_object_add(root, "serving", generation);
     }
-    *ret = strdup(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN));
+    *ret = strdup(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN |
+                                                           JSON_C_TO_STRING_NOSLASHESCAPE));
     json_object_put(root);
     return *ret ? 0 : -ENOMEM;
 }

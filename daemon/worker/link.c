@@ -165,11 +165,14 @@ static void open_in_thread(uv_work_t *work)
 static void take_damaged(struct link *link, struct opening *opening)
 {
     const struct generation *generation = &opening->generation;
-    if (snapshot_new_damaged(opening->fd, link->config.tree_path, generation,
-                             opening->error.message, &opening->snapshot) != 0)
+    const char *path = link->config.tree_path, *reason = opening->error.message;
+    size_t len = strlen(path);
+    if (strncmp(reason, path, len) == 0 && strncmp(reason + len, ": ", 2) == 0)
+        reason += len + 2; /* whoever tells it names the file */
+    if (snapshot_new_damaged(opening->fd, path, generation, reason, &opening->snapshot) != 0)
         return;
     opening->fd = -1;
-    say(link, CONTROL_DAMAGED, generation->number, opening->error.message);
+    say(link, CONTROL_DAMAGED, generation->number, reason);
 }
 
 /* Keeps the mapped file until it is wanted. */

@@ -45,8 +45,7 @@ void serve_begin(struct serve *serve, struct snapshot *snapshot)
     /* As worker_max_elements has it. */
     uint64_t max_elements = 2 * config->limits_max_keys + 64;
     if (request_decoder_init(&serve->decoder, config->limits_max_request_bytes, max_elements) ||
-        dispatch_init(&serve->dispatch, config) ||
-        board_create_private(&serve->board, config))
+        dispatch_init(&serve->dispatch, config) || board_create_private(&serve->board, config))
         errx(2, "out of memory");
     serve->dispatch.snapshot = snapshot;
     serve->dispatch.stats = &serve->board.own_page->stats;

@@ -9,6 +9,8 @@ import threading
 import pytest
 
 from lib import http, paths, prometheus, rpc, tree_maker
+from lib.bad_disk import BadDisk
+from lib.daemon import refused
 from lib.tree_data import oracle_of
 
 CITIES = oracle_of(paths.CITIES)
@@ -355,3 +357,67 @@ def test_one_that_is_written_anew_over_itself_is_damaged(actd, tree):
 
     spoil_under_load(daemon, CITIES.sample(100), copy)
     check_damaged(daemon, "the file was truncated in place")
+
+
+#
+# A disk that fails: the pages that are not in memory yet raise the same signal.
+#
+
+UNREADABLE = "a part of the file could not be read"
+
+
+def test_no_wrong_answer_and_no_end_when_the_disk_fails(actd, tmp_path):
+    with BadDisk(tmp_path / "tree.act", paths.CITIES.read_bytes()) as disk:
+        daemon = actd(disk.path)
+        keys = CITIES.sample(30)
+        with daemon.client() as client:
+            assert client.call("mget", keys) == [CITIES.get(key) for key in keys]
+            disk.bad_from = 0
+            # What has been read is there.
+            assert client.call("mget", keys) == [CITIES.get(key) for key in keys]
+            assert disk.n_failed == 0
+            more = CITIES.sample(2000, seed=1)
+            replies = client.pipeline([["get", key] for key in more])
+        for key, (error, value) in zip(more, replies):
+            assert value == CITIES.get(key) if error is None else error[0] == rpc.IO_ERROR
+        assert disk.n_failed > 0
+        assert any(error for error, _ in replies)
+        check_damaged(daemon, UNREADABLE)
+        daemon.stop()
+
+
+@pytest.mark.parametrize("call", [["scan", b""], ["count", b""], ["explore", b""]], ids=str)
+def test_a_long_request_on_a_disk_that_fails(actd, tmp_path, call):
+    with BadDisk(tmp_path / "tree.act", paths.CITIES.read_bytes()) as disk:
+        daemon = actd(disk.path)
+        with daemon.client() as client:
+            assert client.call("get", CITIES.keys[0]) == CITIES.get(CITIES.keys[0])
+            disk.bad_from = 0
+            assert client.error_of(*call) == rpc.IO_ERROR
+        check_damaged(daemon, UNREADABLE)
+        daemon.stop()
+
+
+def test_byte_values_on_a_disk_that_fails(actd, tmp_path):
+    """Found by a look-up whose pages are in memory; the value's are not."""
+    path = tree_maker.build(
+        tmp_path / "built.act", [(b"a", b"x"), (b"b", b"y" * 100000)], is_bytes=True
+    )
+    with BadDisk(tmp_path / "tree.act", path.read_bytes()) as disk:
+        daemon = actd(disk.path)
+        with daemon.client() as client:
+            assert client.call("exists", b"b")
+            disk.bad_from = 0
+            assert client.call("exists", b"b")
+            assert client.error_of("get", b"b") == rpc.IO_ERROR
+        check_damaged(daemon, UNREADABLE)
+        daemon.stop()
+
+
+@pytest.mark.parametrize("bad_pages", [1, 2, 1000])
+def test_a_file_whose_end_cannot_be_read_is_refused(tmp_path, bad_pages):
+    content = paths.CITIES.read_bytes()
+    with BadDisk(tmp_path / "tree.act", content) as disk:
+        disk.bad_from = max((len(content) - 1) // 4096 + 1 - bad_pages, 0) * 4096
+        told = refused(disk.path)
+        assert "cannot be read" in told or "cannot read" in told

@@ -1,0 +1,101 @@
+"""A file on a disk that fails when it is told to: a file system of one file in this process, spoken
+to by the kernel's own protocol (linux/fuse.h) on /dev/fuse. Needs root.
+
+The mount point is the file itself, so there are no directories and no names to look up.
+"""
+
+import ctypes
+import errno
+import os
+import stat
+import struct
+import threading
+
+import pytest
+
+# Requests, and the two that get no reply.
+GETATTR, OPEN, READ, RELEASE, FLUSH, INIT = 3, 14, 15, 18, 25, 26
+FORGET, BATCH_FORGET = 2, 42
+
+REQUEST = struct.Struct("<IIQQIIII")  # length, request, unique, node, uid, gid, pid, -
+REPLY = struct.Struct("<IiQ")  # length, -errno, unique
+READ_IN = struct.Struct("<QQIIQII")  # handle, offset, size, -, -, -, -
+INIT_OUT = struct.Struct("<IIIIHHIIHHI28x")  # version, read-ahead, flags, limits, max_write, ...
+ATTR = struct.Struct("<QQQQQQIIIIIIIIII")  # inode, size, blocks, times, mode, links, owner, ...
+VALID_FOR_S = 3600
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MNT_DETACH = 1, 2, 4, 2
+INPUT_BYTES = 1 << 17
+
+
+class BadDisk:
+    """with BadDisk(path, content) as disk: path leads to a file of that content."""
+
+    def __init__(self, path, content):
+        if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
+            pytest.skip("needs root and /dev/fuse: mounts a file system")
+        self.path = path
+        self.content = content
+        self.bad_from = len(content)  # what lies behind it, and is not in memory, cannot be read
+        self.n_failed = 0
+        self.libc = ctypes.CDLL(None, use_errno=True)
+
+    def __enter__(self):
+        open(self.path, "wb").close()
+        self.fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+        options = f"fd={self.fd},rootmode=100000,user_id=0,group_id=0,allow_other"
+        flags = MS_RDONLY | MS_NOSUID | MS_NODEV
+        path = os.fsencode(self.path)
+        if self.libc.mount(b"baddisk", path, b"fuse", flags, options.encode()) != 0:
+            os.close(self.fd)
+            pytest.skip(f"cannot mount here: {os.strerror(ctypes.get_errno())}")
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.libc.umount2(os.fsencode(self.path), MNT_DETACH)
+        self.thread.join(10)
+        os.close(self.fd)
+
+    def serve(self):
+        """Until it is unmounted."""
+        while True:
+            try:
+                message = os.read(self.fd, INPUT_BYTES)
+            except OSError as error:
+                if error.errno == errno.ENODEV:
+                    return
+                continue  # a request that was interrupted meanwhile
+            _, request, unique, *_ = REQUEST.unpack_from(message)
+            if request in (FORGET, BATCH_FORGET):
+                continue
+            number, body = self.answer(request, message[REQUEST.size :])
+            reply = REPLY.pack(REPLY.size + len(body), -number, unique) + body
+            try:
+                os.write(self.fd, reply)
+            except FileNotFoundError:
+                pass  # likewise
+
+    def answer(self, request, body):
+        """(errno, what the reply says)."""
+        if request == INIT:
+            # No read-ahead: what is not asked for stays unread.
+            return 0, INIT_OUT.pack(7, 31, 0, 0, 16, 12, 4096, 1, 0, 0, 0)
+        if request == GETATTR:
+            return 0, struct.pack("<QII", VALID_FOR_S, 0, 0) + self.attributes()
+        if request == OPEN:
+            return 0, struct.pack("<QII", 0, 0, 0)
+        if request == READ:
+            _, offset, size, *_ = READ_IN.unpack_from(body)
+            if offset < self.bad_from:
+                return 0, self.content[offset : offset + size]
+            self.n_failed += 1
+            return errno.EIO, b""
+        return (0, b"") if request in (RELEASE, FLUSH) else (errno.ENOSYS, b"")
+
+    def attributes(self):
+        size = len(self.content)
+        mode = stat.S_IFREG | 0o444
+        times = (10**9,) * 3 + (0,) * 3
+        return ATTR.pack(1, size, (size + 511) // 512, *times, mode, 1, 0, 0, 0, 4096, 0)
