@@ -64,7 +64,6 @@ static void fill_head(struct board *board, unsigned n_workers, unsigned n_slots)
     board->own_head->supervisor_pid = getpid();
     board->own_head->n_workers = n_workers;
     board->own_head->n_slots = n_slots;
-    board->own_head->pss_bytes = BOARD_UNKNOWN;
 }
 
 int board_create(struct board *board, const struct config *config, unsigned n_workers, int *ret_fd)
@@ -148,22 +147,66 @@ static void add_counters(struct worker_stats *sum, const struct worker_stats *st
         to[i] += from[i];
 }
 
+static void raise_to(uint64_t *number, uint64_t told)
+{
+    if (told != BOARD_UNKNOWN && told > *number)
+        *number = told;
+}
+
+void board_faults(const struct board *board, unsigned slot, uint64_t *ret_minor,
+                  uint64_t *ret_major)
+{
+    const struct board_page *page = board_page(board, slot);
+    const struct board_slot *own = &board->slots[slot];
+    const struct board_sample *sample = board_sample_of(&own->sample, own->pid);
+    uint64_t minor = page->minor_faults, major = page->major_faults;
+    raise_to(&minor, own->told_minor);
+    raise_to(&major, own->told_major);
+    if (sample) {
+        raise_to(&minor, sample->usage[USAGE_MINOR_FAULTS]);
+        raise_to(&major, sample->usage[USAGE_MAJOR_FAULTS]);
+    }
+    *ret_minor = minor;
+    *ret_major = major;
+}
+
+const struct board_sample *board_sample_of(const struct board_sample *sample, int32_t pid)
+{
+    return pid != 0 && sample->pid == pid ? sample : NULL;
+}
+
+void board_sample_begin(struct board_sample *sample, int32_t pid)
+{
+    sample->pid = 0;
+    for (size_t i = 0; i < N_USAGE; i++)
+        sample->usage[i] = BOARD_UNKNOWN;
+    sample->usage_asked_ms = 0;
+    sample->tree_generation = 0;
+    sample->tree_pss_bytes = BOARD_UNKNOWN;
+    sample->tree_asked_ms = 0;
+    sample->pid = pid;
+}
+
 void board_retire(struct board *board, unsigned slot)
 {
     const struct board_page *page = board_page(board, slot);
     struct board_head *head = board->own_head;
+    uint64_t minor, major;
+    board_faults(board, slot, &minor, &major);
     board->own_slots[slot].pid = 0;
     add_counters(&head->retired, &page->stats);
-    head->retired_minor_faults += page->minor_faults;
-    head->retired_major_faults += page->major_faults;
+    head->retired_minor_faults += minor;
+    head->retired_major_faults += major;
 }
 
 void board_take(struct board *board, unsigned slot, uint32_t number)
 {
     struct board_page *page = (struct board_page *)(uintptr_t)board_page(board, slot);
+    struct board_slot *own = &board->own_slots[slot];
     memset(page, 0, sizeof *page);
-    board->own_slots[slot] =
-        (struct board_slot){.number = number, .started_ms = clock_ms(), .pss_bytes = BOARD_UNKNOWN};
+    own->number = number;
+    own->started_ms = clock_ms();
+    own->told_minor = own->told_major = 0;
 }
 
 void board_text_set(struct board_text *text, const char *line)

@@ -12,6 +12,7 @@
 #include "daemon/config.h"
 #include "daemon/generation.h"
 #include "daemon/methods.h"
+#include "daemon/usage.h"
 
 #include <stdatomic.h>
 
@@ -39,13 +40,27 @@ struct worker_stats {
     struct method_stats method[N_METHODS];
 };
 
+#define BOARD_UNKNOWN USAGE_UNKNOWN
+
+/* What the kernel told of a process a while ago, for who cannot ask on the spot. The sampler alone
+ * writes it, while the slot around it may change hands: it holds for the process of that pid. */
+struct board_sample {
+    _Atomic int32_t pid;              /* 0: of nobody */
+    _Atomic uint64_t usage[N_USAGE];  /* BOARD_UNKNOWN where it does not tell */
+    _Atomic uint64_t usage_asked_ms;  /* clock_ms */
+    _Atomic uint64_t tree_generation; /* that tree_pss_bytes is about */
+    _Atomic uint64_t tree_pss_bytes;  /* of the mapping of that generation; BOARD_UNKNOWN */
+    _Atomic uint64_t tree_asked_ms;   /* clock_ms */
+};
+
 /* A worker process. */
 struct board_slot {
     /* By the supervisor, in its part of the board. */
-    int32_t pid; /* 0: the slot is free */
+    _Atomic int32_t pid; /* 0: the slot is free */
     uint32_t number;
-    uint64_t started_ms; /* clock_ms */
-    uint64_t pss_bytes;  /* of the mapped tree, when it was last asked; BOARD_UNKNOWN */
+    uint64_t started_ms;             /* clock_ms */
+    uint64_t told_minor, told_major; /* faults that its reports have told */
+    struct board_sample sample;
 };
 
 /* What the worker says of itself. */
@@ -53,10 +68,8 @@ struct board_page {
     struct worker_stats stats;
     uint64_t connections_closed;         /* of those that it took; never falls back, as stats can */
     uint64_t generation;                 /* the number that it answers from; 0: none yet */
-    uint64_t minor_faults, major_faults; /* at the last heartbeat: for when it is dead */
+    uint64_t minor_faults, major_faults; /* at the last heartbeat or report: for when it is dead */
 };
-
-#define BOARD_UNKNOWN UINT64_MAX
 
 /* A line that changes: read it by board_text_get. */
 #define BOARD_TEXT_BYTES 768
@@ -107,8 +120,7 @@ struct board_head {
     struct board_restarts restarts;
     struct worker_stats retired; /* of all workers that are gone: their counters */
     uint64_t retired_minor_faults, retired_major_faults;
-    uint64_t pss_bytes;    /* of the mapped tree, all workers together, or BOARD_UNKNOWN */
-    uint64_t pss_asked_ms; /* clock_ms: when that was */
+    struct board_sample sample; /* of the supervisor; nothing of the tree */
     struct warmup_progress warmup;
 };
 
@@ -135,6 +147,16 @@ int board_create_private(struct board *board, const struct config *config);
 void board_detach(struct board *board);
 
 const struct board_page *board_page(const struct board *board, unsigned slot);
+
+/* Faults of the slot's process, the most that was told of them: what is added up when it is dead,
+ * so that no sum that was told before falls back. */
+void board_faults(const struct board *board, unsigned slot, uint64_t *ret_minor,
+                  uint64_t *ret_major);
+
+/* The sample, if it is of that process, or NULL. */
+const struct board_sample *board_sample_of(const struct board_sample *sample, int32_t pid);
+/* Makes it one of that process, of which nothing is known yet. The sampler's. */
+void board_sample_begin(struct board_sample *sample, int32_t pid);
 
 /* The process is gone: its counters go to the retired ones, and the slot is free. */
 void board_retire(struct board *board, unsigned slot);

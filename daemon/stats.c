@@ -4,16 +4,21 @@
 #include "daemon/stats.h"
 
 #include "base/clock.h"
-#include "base/fd.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <assert.h>
 #include <string.h>
+
+static_assert(STAT_UNKNOWN == USAGE_UNKNOWN, "it is handed through");
 
 const struct stat_row stat_rows[N_STATS] = {
 #define X(group, name, type, metric, labels, help) {#group, #name, type, metric, labels, help},
     STATS(X)
+#undef X
+};
+
+const struct stat_row worker_stat_rows[N_WORKER_STATS] = {
+#define X(group, name, type, metric, labels, help) {#group, #name, type, metric, labels, help},
+    WORKER_STATS(X)
 #undef X
 };
 
@@ -23,80 +28,138 @@ const char *const method_names[N_METHODS] = {
 #undef X
 };
 
-/* A line "Name:   123 kB" of /proc/self/status, in bytes. */
-static uint64_t status_bytes(const char *status, const char *name)
+/* Rows of both tables and where workers count them: X(group, name, member of worker_stats). */
+#define COUNTED(X)                                            \
+    X(memory, buffer_bytes, buffer_bytes)                     \
+    X(connections, open, connections_open)                    \
+    X(connections, accepted, connections_accepted)            \
+    X(connections, timed_out, connections_timed_out)          \
+    X(connections, broken, connections_broken)                \
+    X(connections, evicted, connections_evicted)              \
+    X(requests, sliced, requests_sliced)                      \
+    X(requests, running, requests_running)                    \
+    X(traffic, read_bytes, read_bytes)                        \
+    X(traffic, written_bytes, written_bytes)                  \
+    X(messages, refused, refused_requests)                    \
+    X(messages, notifications_ignored, notifications_ignored) \
+    X(messages, responses_ignored, responses_ignored)
+
+static void copy_counters(const struct worker_stats *stats, struct worker_report *worker)
 {
-    const char *line = strstr(status, name);
-    if (!line)
-        return STAT_UNKNOWN;
-    return strtoull(line + strlen(name), NULL, 10) * 1024;
+#define X(group, name, member) worker->values[WORKER_STAT_##group##_##name] = stats->member;
+    COUNTED(X)
+#undef X
+    memcpy(worker->method, stats->method, sizeof worker->method);
 }
 
-static uint64_t known_sum(uint64_t a, uint64_t b)
+static void add_counters(struct stats_report *report, const struct worker_report *worker)
 {
-    return a == STAT_UNKNOWN || b == STAT_UNKNOWN ? STAT_UNKNOWN : a + b;
-}
-
-static void collect_memory(int32_t pid, uint64_t values[N_STATS])
-{
-    char path[64], status[8192];
-    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    if (fd_read_file(path, status, sizeof status) < 0)
-        status[0] = '\0';
-    static const struct {
-        enum stat_id id;
-        const char *name;
-    } rows[] = {
-        {STAT_memory_rss_bytes, "\nVmRSS:"},
-        {STAT_memory_rss_file_bytes, "\nRssFile:"},
-        {STAT_memory_rss_anon_bytes, "\nRssAnon:"},
-        {STAT_memory_rss_shmem_bytes, "\nRssShmem:"},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        values[rows[i].id] = known_sum(values[rows[i].id], status_bytes(status, rows[i].name));
-}
-
-/* Fields 10 and 12 of /proc/PID/stat; the name in parentheses may hold anything. */
-bool stats_read_faults(int32_t pid, uint64_t *ret_minor, uint64_t *ret_major)
-{
-    char path[64], text[1024];
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    const char *rest = fd_read_file(path, text, sizeof text) > 0 ? strrchr(text, ')') : NULL;
-    return rest && sscanf(rest, ") %*c %*d %*d %*d %*d %*d %*u %" SCNu64 " %*u %" SCNu64, ret_minor,
-                          ret_major) == 2;
-}
-
-static void collect_faults(int32_t pid, uint64_t values[N_STATS])
-{
-    uint64_t minor, major;
-    if (!stats_read_faults(pid, &minor, &major))
-        minor = major = STAT_UNKNOWN;
-    values[STAT_faults_minor] = known_sum(values[STAT_faults_minor], minor);
-    values[STAT_faults_major] = known_sum(values[STAT_faults_major], major);
-}
-
-static void collect_worker(const struct worker_stats *worker, struct stats_report *report)
-{
-    uint64_t *values = report->values;
-    values[STAT_memory_buffer_bytes] += worker->buffer_bytes;
-    values[STAT_connections_open] += worker->connections_open;
-    values[STAT_connections_accepted] += worker->connections_accepted;
-    values[STAT_connections_timed_out] += worker->connections_timed_out;
-    values[STAT_connections_broken] += worker->connections_broken;
-    values[STAT_connections_evicted] += worker->connections_evicted;
-    values[STAT_requests_sliced] += worker->requests_sliced;
-    values[STAT_requests_running] += worker->requests_running;
-    values[STAT_traffic_read_bytes] += worker->read_bytes;
-    values[STAT_traffic_written_bytes] += worker->written_bytes;
-    values[STAT_messages_refused] += worker->refused_requests;
-    values[STAT_messages_notifications_ignored] += worker->notifications_ignored;
-    values[STAT_messages_responses_ignored] += worker->responses_ignored;
+#define X(group, name, member) \
+    report->values[STAT_##group##_##name] += worker->values[WORKER_STAT_##group##_##name];
+    COUNTED(X)
+#undef X
     for (size_t i = 0; i < N_METHODS; i++) {
-        report->method[i].requests += worker->method[i].requests;
-        report->method[i].errors += worker->method[i].errors;
-        report->method[i].hits += worker->method[i].hits;
-        report->method[i].misses += worker->method[i].misses;
+#define X(name, help, worker_help) report->method[i].name += worker->method[i].name;
+        METHOD_STATS(X)
+#undef X
     }
+}
+
+static void add_known(uint64_t *sum, uint64_t value)
+{
+    *sum = *sum == STAT_UNKNOWN || value == STAT_UNKNOWN ? STAT_UNKNOWN : *sum + value;
+}
+
+/* The age of a sum is that of its oldest part. */
+static void keep_older(uint64_t *age, uint64_t other)
+{
+    if (*age != STAT_UNKNOWN && (other == STAT_UNKNOWN || other > *age))
+        *age = other;
+}
+
+static uint64_t age_of(uint64_t asked_ms)
+{
+    uint64_t now = clock_ms();
+    return now > asked_ms ? now - asked_ms : 0;
+}
+
+static bool is_supervisor(const struct board *board)
+{
+    return board->own_head != NULL;
+}
+
+/* How old the result is, in ms; STAT_UNKNOWN: there is none. */
+static uint64_t usage_of_sample(const struct board_sample *sample, int32_t pid,
+                                uint64_t ret[N_USAGE])
+{
+    uint64_t age = STAT_UNKNOWN;
+    if (board_sample_of(sample, pid) && sample->usage_asked_ms > 0) {
+        age = age_of(sample->usage_asked_ms);
+        for (size_t i = 0; i < N_USAGE; i++)
+            ret[i] = sample->usage[i];
+    }
+    /* Has it become another one's meanwhile? */
+    if (age != STAT_UNKNOWN && board_sample_of(sample, pid))
+        return age;
+    for (size_t i = 0; i < N_USAGE; i++)
+        ret[i] = STAT_UNKNOWN;
+    return STAT_UNKNOWN;
+}
+
+/* What was told must not be taken back when the process is dead: see board_faults. */
+static void note_faults(const struct board *board, unsigned slot, const uint64_t usage[N_USAGE])
+{
+    if (usage[USAGE_MINOR_FAULTS] == USAGE_UNKNOWN)
+        return;
+    if (is_supervisor(board)) {
+        board->own_slots[slot].told_minor = usage[USAGE_MINOR_FAULTS];
+        board->own_slots[slot].told_major = usage[USAGE_MAJOR_FAULTS];
+    } else {
+        board->own_page->minor_faults = usage[USAGE_MINOR_FAULTS];
+        board->own_page->major_faults = usage[USAGE_MAJOR_FAULTS];
+    }
+}
+
+static void collect_usage(const struct board *board, unsigned slot, struct worker_report *worker)
+{
+    uint64_t usage[N_USAGE], *values = worker->values, age = 0;
+    bool is_own = board_page(board, slot) == board->own_page;
+    if (is_own)
+        usage_read_own(usage);
+    else if (is_supervisor(board))
+        usage_read(worker->pid, usage);
+    else
+        age = usage_of_sample(&board->slots[slot].sample, worker->pid, usage);
+    if (is_own || is_supervisor(board))
+        note_faults(board, slot, usage);
+    board_faults(board, slot, &values[WORKER_STAT_faults_minor], &values[WORKER_STAT_faults_major]);
+    values[WORKER_STAT_memory_rss_bytes] = usage[USAGE_RSS];
+    values[WORKER_STAT_memory_rss_file_bytes] = usage[USAGE_RSS_FILE];
+    values[WORKER_STAT_memory_rss_anon_bytes] = usage[USAGE_RSS_ANON];
+    values[WORKER_STAT_memory_rss_shmem_bytes] = usage[USAGE_RSS_SHMEM];
+    values[WORKER_STAT_memory_age_ms] = age;
+}
+
+/* Of another generation than the one that is served nothing is known. */
+static bool is_about(const struct board_sample *sample, int32_t pid, uint64_t generation)
+{
+    return board_sample_of(sample, pid) && sample->tree_generation == generation;
+}
+
+/* How old the result is. */
+static uint64_t collect_pss(const struct board *board, unsigned slot, struct worker_report *worker)
+{
+    const struct board_sample *sample = &board->slots[slot].sample;
+    uint64_t generation = board->head->generation.number, *ret = worker->values;
+    ret[WORKER_STAT_tree_pss_bytes] = STAT_UNKNOWN;
+    if (!is_about(sample, worker->pid, generation))
+        return STAT_UNKNOWN;
+    uint64_t pss = sample->tree_pss_bytes, age = age_of(sample->tree_asked_ms);
+    /* Has it become another one's meanwhile? */
+    if (pss == STAT_UNKNOWN || !is_about(sample, worker->pid, generation))
+        return STAT_UNKNOWN;
+    ret[WORKER_STAT_tree_pss_bytes] = pss;
+    return age;
 }
 
 const char *warmup_state_name(const struct warmup_progress *warmup)
@@ -113,26 +176,78 @@ const char *warmup_state_name(const struct warmup_progress *warmup)
     }
 }
 
-void stats_collect(const struct board *board, struct stats_report *ret)
+/* What the supervisor writes, and what dead workers have left. */
+void stats_begin(const struct board *board, struct stats_report *ret)
 {
     const struct board_head *head = board->head;
+    struct worker_report retired;
     *ret = (struct stats_report){.warmup_state = warmup_state_name(&head->warmup)};
     uint64_t *values = ret->values;
-    collect_worker(&head->retired, ret);
+    copy_counters(&head->retired, &retired);
+    add_counters(ret, &retired);
     values[STAT_faults_minor] = head->retired_minor_faults;
     values[STAT_faults_major] = head->retired_major_faults;
-    for (unsigned i = 0; i < head->n_slots; i++) {
-        int32_t pid = board->slots[i].pid;
-        if (pid == 0)
-            continue;
-        collect_worker(&board_page(board, i)->stats, ret);
-        collect_faults(pid, values);
-        collect_memory(pid, values);
-    }
-    values[STAT_process_uptime_ms] = clock_ms() - head->started_ms;
+    values[STAT_process_uptime_ms] = age_of(head->started_ms);
+    values[STAT_process_workers] = head->n_workers;
+    values[STAT_process_serving] = head->n_serving;
+#define X(name, help) values[STAT_restarts_##name] = head->restarts.name;
+    BOARD_RESTARTS(X)
+#undef X
     values[STAT_tree_mapped_bytes] = head->generation.size_bytes;
     values[STAT_tree_generation] = head->generation.number;
+    values[STAT_tree_identity] = head->generation.identity;
     values[STAT_tree_damaged] = head->is_damaged;
+    values[STAT_tree_reloading] = head->is_reloading;
+    values[STAT_tree_reloads] = head->n_reloads;
+    values[STAT_tree_refused] = head->n_refused;
     values[STAT_warmup_read_bytes] = head->warmup.read_bytes;
     values[STAT_warmup_total_bytes] = head->warmup.total_bytes;
+}
+
+bool stats_add_worker(const struct board *board, unsigned slot, struct stats_report *report,
+                      struct worker_report *ret_worker)
+{
+    const struct board_slot *own = &board->slots[slot];
+    const struct board_page *page = board_page(board, slot);
+    uint64_t *sums = report->values, *values = ret_worker->values;
+    ret_worker->pid = own->pid;
+    if (ret_worker->pid == 0)
+        return false;
+    ret_worker->number = own->number;
+    values[WORKER_STAT_process_uptime_ms] = age_of(own->started_ms);
+    values[WORKER_STAT_tree_generation] = page->generation;
+    copy_counters(&page->stats, ret_worker);
+    add_counters(report, ret_worker);
+    collect_usage(board, slot, ret_worker);
+    sums[STAT_faults_minor] += values[WORKER_STAT_faults_minor];
+    sums[STAT_faults_major] += values[WORKER_STAT_faults_major];
+    add_known(&sums[STAT_memory_rss_anon_bytes], values[WORKER_STAT_memory_rss_anon_bytes]);
+    keep_older(&sums[STAT_memory_age_ms], values[WORKER_STAT_memory_age_ms]);
+    keep_older(&sums[STAT_tree_pss_age_ms], collect_pss(board, slot, ret_worker));
+    add_known(&sums[STAT_tree_pss_bytes], values[WORKER_STAT_tree_pss_bytes]);
+    report->n_workers++;
+    return true;
+}
+
+void stats_end(const struct board *board, struct stats_report *report)
+{
+    const struct board_head *head = board->head;
+    uint64_t usage[N_USAGE], age = 0, *values = report->values;
+    if (is_supervisor(board))
+        usage_read_own(usage);
+    else
+        age = usage_of_sample(&head->sample, head->supervisor_pid, usage);
+    add_known(&values[STAT_memory_rss_anon_bytes], usage[USAGE_RSS_ANON]);
+    keep_older(&values[STAT_memory_age_ms], age);
+    if (report->n_workers == 0) /* nobody who could be asked */
+        values[STAT_tree_pss_bytes] = values[STAT_tree_pss_age_ms] = STAT_UNKNOWN;
+}
+
+void stats_collect(const struct board *board, struct stats_report *ret)
+{
+    struct worker_report worker;
+    stats_begin(board, ret);
+    for (unsigned slot = 0; slot < board->head->n_slots; slot++)
+        (void)stats_add_worker(board, slot, ret, &worker);
+    stats_end(board, ret);
 }

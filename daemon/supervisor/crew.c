@@ -11,8 +11,8 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "daemon/stats.h"
 #include "daemon/supervisor/reload.h"
+#include "daemon/usage.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -184,7 +184,7 @@ static void note_faults(struct crew *crew, const struct process *process)
     struct board_page *page =
         (struct board_page *)(uintptr_t)board_page(crew->board, process->slot);
     uint64_t minor, major;
-    if (!stats_read_faults(process->handle.pid, &minor, &major))
+    if (!usage_read_faults(process->handle.pid, &minor, &major))
         return;
     page->minor_faults = minor;
     page->major_faults = major;

@@ -9,9 +9,11 @@
 #include <inttypes.h>
 #include <unistd.h>
 
-/* What these take, in units of work: statistics are asked of the kernel. */
-#define STATS_WORK 1024
-#define INFO_WORK  64
+/* What these take, in units of work: statistics are asked of the kernel, and told of each worker.
+ */
+#define STATS_WORK        1024
+#define STATS_WORKER_WORK 64
+#define INFO_WORK         64
 
 /* An option of hello: one of two names. */
 static int read_choice(struct call *call, const msgpack_object *value, const char *option,
@@ -168,58 +170,92 @@ int method_info(struct call *call)
 }
 
 /* Rows of one group stand together in the table. */
-static unsigned group_size(size_t first)
+static size_t group_size(const struct stat_row *rows, size_t n_rows, size_t first)
 {
-    unsigned n = 0;
-    while (first + n < N_STATS && strcmp(stat_rows[first + n].group, stat_rows[first].group) == 0)
+    size_t n = 0;
+    while (first + n < n_rows && strcmp(rows[first + n].group, rows[first].group) == 0)
         n++;
     return n;
 }
 
-static unsigned n_groups(void)
+static size_t n_groups(const struct stat_row *rows, size_t n_rows)
 {
-    unsigned n = 0;
-    for (size_t i = 0; i < N_STATS; i += group_size(i))
+    size_t n = 0;
+    for (size_t i = 0; i < n_rows; i += group_size(rows, n_rows, i))
         n++;
     return n;
 }
 
-static void reply_method_stats(struct reply *reply, const struct method_stats *stats)
+static void reply_statistic(struct reply *reply, const struct stat_row *row, uint64_t value)
 {
-#define X(name, help) +1
-    reply_map(reply, 0 METHOD_STATS(X));
-#undef X
-#define X(name, help) reply_pair_number(reply, #name, stats->name);
-    METHOD_STATS(X)
-#undef X
+    reply_text(reply, row->name);
+    if (value == STAT_UNKNOWN)
+        reply_nil(reply);
+    else if (row->type == STAT_IDENTITY)
+        reply_u64(reply, value);
+    else
+        reply_number(reply, value);
 }
 
-int method_stats(struct call *call)
+/* The pairs of a map, one for each group. The warm-up's has one more, if there is a text for it. */
+static void reply_groups(struct reply *reply, const struct stat_row *rows, size_t n_rows,
+                         const uint64_t *values, const char *warmup_state)
 {
-    struct reply *reply = call->reply;
-    struct stats_report report;
-    spend(call, STATS_WORK);
-    stats_collect(call->dispatch->board, &report);
-    reply_map(reply, n_groups() + 1);
-    for (size_t first = 0; first < N_STATS; first += group_size(first)) {
-        bool is_warmup = strcmp(stat_rows[first].group, "warmup") == 0;
-        reply_text(reply, stat_rows[first].group);
-        reply_map(reply, group_size(first) + is_warmup);
+    for (size_t first = 0; first < n_rows;) {
+        size_t end = first + group_size(rows, n_rows, first);
+        bool is_warmup = strcmp(rows[first].group, "warmup") == 0;
+        reply_text(reply, rows[first].group);
+        reply_map(reply, end - first + is_warmup);
         if (is_warmup)
-            reply_pair_text(reply, "state", report.warmup_state);
-        for (size_t i = first; i < first + group_size(first); i++) {
-            reply_text(reply, stat_rows[i].name);
-            if (report.values[i] == STAT_UNKNOWN)
-                reply_nil(reply);
-            else
-                reply_number(reply, report.values[i]);
-        }
+            reply_pair_text(reply, "state", warmup_state);
+        for (; first < end; first++)
+            reply_statistic(reply, &rows[first], values[first]);
     }
+}
+
+/* A pair of a map. */
+static void reply_methods(struct reply *reply, const struct method_stats methods[N_METHODS])
+{
     reply_text(reply, "methods");
     reply_map(reply, N_METHODS);
     for (size_t i = 0; i < N_METHODS; i++) {
         reply_text(reply, method_names[i]);
-        reply_method_stats(reply, &report.method[i]);
+#define X(name, help, worker_help) +1
+        reply_map(reply, 0 METHOD_STATS(X));
+#undef X
+#define X(name, help, worker_help) reply_pair_number(reply, #name, methods[i].name);
+        METHOD_STATS(X)
+#undef X
     }
+}
+
+static void reply_worker(struct reply *reply, const struct worker_report *worker)
+{
+    reply_map(reply, 3 + n_groups(worker_stat_rows, N_WORKER_STATS));
+    reply_pair_number(reply, "worker", worker->number);
+    reply_pair_number(reply, "pid", (uint64_t)worker->pid);
+    reply_groups(reply, worker_stat_rows, N_WORKER_STATS, worker->values, NULL);
+    reply_methods(reply, worker->method);
+}
+
+/* Workers come first, since their sums are known behind them. */
+int method_stats(struct call *call)
+{
+    struct reply *reply = call->reply;
+    const struct board *board = call->dispatch->board;
+    struct stats_report report;
+    struct worker_report worker;
+    stats_begin(board, &report);
+    reply_map(reply, 2 + n_groups(stat_rows, N_STATS));
+    reply_text(reply, "workers");
+    size_t workers = reply_open_array(reply);
+    for (unsigned slot = 0; slot < board->head->n_slots; slot++)
+        if (stats_add_worker(board, slot, &report, &worker))
+            reply_worker(reply, &worker);
+    reply_close_array(reply, workers, report.n_workers);
+    stats_end(board, &report);
+    spend(call, STATS_WORK + report.n_workers * STATS_WORKER_WORK);
+    reply_groups(reply, stat_rows, N_STATS, report.values, report.warmup_state);
+    reply_methods(reply, report.method);
     return 0;
 }

@@ -86,13 +86,19 @@ def check_statistics():
     text = text_of("docs/STATISTICS.md")
     rows = source.x_table("daemon/stats.h", "STATS")
     columns = [row[0] for row in source.x_table("daemon/stats.h", "METHOD_STATS")]
-    names = [f"{row[0]}.{row[1]}" for row in rows] + ["warmup.state"]
+    names = [f"{row[0]}.{row[1]}" for row in rows]
+    names += ["warmup.state", "workers.worker", "workers.pid"]
     documented = re.findall(r"^\| `(\w+\.\w+)` \|", text, re.M)
     compare("statistic", names, documented, "docs/STATISTICS.md")
+    worker_rows = source.x_table("daemon/stats.h", "WORKER_STATS")
+    names = [f"workers.{row[0]}.{row[1]}" for row in worker_rows]
+    documented = re.findall(r"^\| `(workers\.\w+\.\w+)` \|", text, re.M)
+    compare("statistic of workers", names, documented, "docs/STATISTICS.md")
     documented = re.findall(r"^\| `(\w+)` \|", section(text, "methods"), re.M)
     compare("statistic of methods", columns, documented, "docs/STATISTICS.md")
-    metrics = [row[3].strip('"') for row in rows]
-    metrics += [f"actd_method_{column}_total" for column in columns] + ["actd_ready"]
+    metrics = [name for row in rows + worker_rows if (name := row[3].strip('"'))]
+    metrics += [f"actd_{of}_{column}_total" for column in columns for of in ("method", "worker")]
+    metrics += ["actd_ready"]
     documented = re.findall(r"`(actd_\w+?)(?:\{[^`]*\})?`", text)
     compare("metric", dict.fromkeys(metrics), dict.fromkeys(documented), "docs/STATISTICS.md")
 

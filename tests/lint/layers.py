@@ -15,12 +15,14 @@ ALLOWED = {
     "client/actctl/": ["base/", "proto/", "client/actctl/", "actc/", "act/"],
     # Shared by both roles.
     "daemon/": ["base/", "act/", "daemon/board.h", "daemon/config", "daemon/control.h"]
-    + ["daemon/generation.h", "daemon/methods.h", "daemon/snapshot.h", "daemon/stats.h"],
+    + ["daemon/generation.h", "daemon/methods.h", "daemon/snapshot.h", "daemon/stats.h"]
+    + ["daemon/usage.h"],
     "daemon/main.c": ["base/", "daemon/config.h", "daemon/supervisor/supervisor.h"]
     + ["daemon/worker/link.h", "daemon/checker/checker.h"],
     # Never parses what a data client sends, never reads the tree.
     "daemon/supervisor/": ["base/", "daemon/board.h", "daemon/config.h", "daemon/control.h"]
-    + ["daemon/generation.h", "daemon/stats.h", "daemon/supervisor/", "daemon/admin/admin.h"],
+    + ["daemon/generation.h", "daemon/stats.h", "daemon/supervisor/", "daemon/admin/admin.h"]
+    + ["daemon/usage.h"],
     # Opens and reads a file that may be anything; a process of its own.
     "daemon/checker/": ["base/", "act/", "daemon/config.h", "daemon/control.h"]
     + ["daemon/snapshot.h", "daemon/checker/"],

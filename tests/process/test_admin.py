@@ -2,14 +2,17 @@
 
 import contextlib
 import json
+import os
 import re
+import shutil
+import signal
 
 import pytest
 
 from lib import http, paths, prometheus, rpc
 from lib.daemon import Daemon
 from lib.tree_data import oracle_of
-from lib.waiting import Clock
+from lib.waiting import Clock, eventually
 
 ORACLE = oracle_of(paths.CITIES)
 PAGE = 4096
@@ -67,23 +70,47 @@ def test_one_connection_answers_many_requests(admin):
 # What is counted.
 
 
+def shape(value):
+    """Without what differs from moment to moment."""
+    if isinstance(value, dict):
+        return {name: shape(part) for name, part in value.items()}
+    return [shape(part) for part in value] if isinstance(value, list) else None
+
+
 def test_stats_page_and_stats_method_have_the_same_shape(cities, admin):
     page = http.stats(admin)
     assert page.pop("server") == "actd"
+    assert [page.pop(name) for name in ("unready", "damage", "refusal")] == [None] * 3
     with cities.client() as client:
         assert page.pop("version") == client.call("hello")["version"]
         method = client.call("stats")
-    assert {group: set(names) for group, names in page.items()} == {
-        group: set(names) for group, names in method.items()
-    }
+    assert shape(page) == shape(method)
 
 
-def test_metrics_are_well_formed_and_documented(admin):
+def metrics_of(daemon):
+    return prometheus.parse(http.fetch(daemon.admin_unix, "/metrics")[2])
+
+
+def wait_all_known(daemon):
+    """What the kernel is asked for in the background is there."""
+    daemon.wait_stat("tree", "pss_bytes", lambda value: value is not None)
+
+
+def test_metrics_are_well_formed_and_documented(cities, admin):
+    wait_all_known(cities)
     metrics = prometheus.parse(http.fetch(admin, "/metrics")[2])
     assert all(name.startswith("actd_") for name in metrics)
     assert all(metric.samples for metric in metrics.values())
     names = {label for label, in metrics["actd_method_requests_total"].samples}
     assert ("method", "mget") in names and len(names) == 17
+
+
+def test_metrics_of_workers_and_no_others_have_their_label(cities):
+    wait_all_known(cities)
+    numbers = {str(worker["worker"]) for worker in cities.workers()}
+    for name, metric in metrics_of(cities).items():
+        seen = {dict(labels).get("worker") for labels in metric.samples}
+        assert seen == (numbers if name.startswith("actd_worker_") else {None}), name
 
 
 def test_metrics_and_stats_tell_the_same(actd):
@@ -155,81 +182,251 @@ def test_written_bytes_are_exact_where_replies_wait(actd, kind):
         daemon.wait_stat("traffic", "written_bytes", n * len(reply))
 
 
+# Rows that are told of each worker and of all together.
+SUMS = {
+    "connections": ["open", "accepted", "timed_out", "broken", "evicted"],
+    "requests": ["sliced", "running"],
+    "traffic": ["read_bytes", "written_bytes"],
+    "messages": ["refused", "notifications_ignored", "responses_ignored"],
+    "memory": ["buffer_bytes"],
+    "faults": ["minor", "major"],
+}
+
+
+def check_sums(stats):
+    for group, names in SUMS.items():
+        for name in names:
+            parts = [worker[group][name] for worker in stats["workers"]]
+            assert sum(parts) == stats[group][name], (group, name)
+    for method, counts in stats["methods"].items():
+        for name, count in counts.items():
+            parts = [worker["methods"][method][name] for worker in stats["workers"]]
+            assert sum(parts) == count, (method, name)
+
+
+@contextlib.contextmanager
+def client_of_each(daemon):
+    """A client of each worker, as {number of the worker: client}: connections are spread evenly."""
+    numbers = {worker["pid"]: worker["worker"] for worker in daemon.workers()}
+    with contextlib.ExitStack() as stack:
+        clients = {}
+        for _ in numbers:
+            client = stack.enter_context(daemon.client())
+            clients[numbers[client.call("info")["pid"]]] = client
+        assert len(clients) == len(numbers)
+        yield clients
+
+
+def test_numbers_of_workers_are_their_own_and_sum_up(actd):
+    daemon = actd(settings={"daemon.workers": 3})
+    with client_of_each(daemon) as clients:
+        for number, client in clients.items():
+            client.results([["get", ORACLE.keys[1]]] * (10 + number) + [["get", b"\xff"]] * number)
+            client.send(rpc.pack([2, "x", []]))
+            assert client.is_usable()
+            own = client.call("stats")["workers"][number]
+            counts = {"requests": 10 + 2 * number, "hits": 10 + number, "misses": number}
+            assert own["methods"]["get"] == {"errors": 0, **counts}
+            assert own["connections"]["open"] == own["connections"]["accepted"] == 1
+            assert own["messages"]["notifications_ignored"] == 1
+        check_sums(clients[0].call("stats"))
+        stats = daemon.stats()
+        check_sums(stats)
+        assert stats["methods"]["get"] == {"requests": 36, "hits": 33, "misses": 3, "errors": 0}
+        metrics = metrics_of(daemon)
+        for worker in stats["workers"]:
+            label = {"worker": str(worker["worker"])}
+            told = prometheus.value(metrics, "actd_worker_requests_total", method="get", **label)
+            assert told == worker["methods"]["get"]["requests"]
+            told = prometheus.value(metrics, "actd_worker_read_bytes_total", **label)
+            assert told == worker["traffic"]["read_bytes"]
+            assert prometheus.value(metrics, "actd_worker_generation", **label) == 1
+
+
+def all_faults(daemon):
+    return [sum(kind) for kind in zip(*map(daemon.proc_faults, daemon.worker_pids()))]
+
+
 def test_page_faults_agree_with_the_kernel(cities):
-    for path in ("rpc", "stats", "metrics"):
-        with cities.client() as client:
-            client.call("stats")
+    name = "actd_page_faults_total"
+    looks = {
+        "stats": lambda: cities.stats()["faults"].values(),
+        "metrics": lambda: [
+            prometheus.value(metrics_of(cities), name, kind=kind) for kind in ("minor", "major")
+        ],
+    }
+    for look in looks.values():
+        look()
+        before, told, after = all_faults(cities), list(look()), all_faults(cities)
+        for i in range(2):
+            assert before[i] <= told[i] <= after[i]
+        assert told[0] > 0
 
-            def faults():
-                if path == "rpc":
-                    told = client.call("stats")["faults"]
-                    return told["minor"], told["major"]
-                if path == "stats":
-                    told = cities.stats()["faults"]
-                    return told["minor"], told["major"]
-                metrics = prometheus.parse(http.fetch(cities.admin_tcp, "/metrics")[2])
-                name = "actd_page_faults_total"
-                return tuple(prometheus.value(metrics, name, kind=k) for k in ("minor", "major"))
 
-            faults()
-            before = cities.proc_faults()
-            minor, major = faults()
-            after = cities.proc_faults()
-            assert before[0] <= minor <= after[0]
-            assert before[1] <= major <= after[1]
-            assert minor > 0
+def test_a_worker_tells_its_own_page_faults_as_they_are_and_the_age_of_others(cities):
+    with cities.client() as client:
+        pid = client.call("info")["pid"]
+        client.call("stats")
+        before = cities.proc_faults(pid)
+        stats = client.call("stats")
+        after = cities.proc_faults(pid)
+        check_sums(stats)
+        for worker in stats["workers"]:
+            told = tuple(worker["faults"].values())
+            if worker["pid"] == pid:
+                assert before[0] <= told[0] <= after[0] and before[1] <= told[1] <= after[1]
+                assert worker["memory"]["age_ms"] == 0
+            else:
+                now = cities.proc_faults(worker["pid"])
+                assert 0 < told[0] <= now[0] and told[1] <= now[1]
+                assert worker["memory"]["age_ms"] < 60000
+        assert stats["memory"]["age_ms"] >= max(w["memory"]["age_ms"] for w in stats["workers"])
+    assert cities.stat("memory", "age_ms") == 0
 
 
 def test_looking_keys_up_makes_page_faults_that_are_counted(actd):
     daemon = actd()
     with daemon.client() as client:
+        pid = client.call("info")["pid"]
         before = client.call("stats")["faults"]["minor"]
-        file_before = daemon.proc_status()["RssFile"]
+        file_before = daemon.proc_status(pid)["RssFile"]
         client.results([["mget", ORACLE.sample(5000, seed=i)] for i in range(5)])
         after = client.call("stats")["faults"]
         assert after["minor"] + after["major"] > before
-        assert daemon.proc_status()["RssFile"] > file_before
+        assert daemon.proc_status(pid)["RssFile"] > file_before
+
+
+RESIDENT = {
+    "rss_bytes": ("VmRSS", "all"),
+    "rss_file_bytes": ("RssFile", "file"),
+    "rss_anon_bytes": ("RssAnon", "anon"),
+    "rss_shmem_bytes": ("RssShmem", "shmem"),
+}
 
 
 def test_resident_sets_agree_with_the_kernel(cities):
-    names = {
-        "rss_bytes": "VmRSS",
-        "rss_file_bytes": "RssFile",
-        "rss_anon_bytes": "RssAnon",
-        "rss_shmem_bytes": "RssShmem",
-    }
     with cities.client() as client:
+        pid = client.call("info")["pid"]
         client.results([["mget", ORACLE.sample(5000)]])
         client.call("stats")
-        cities.stats()
-        before = cities.proc_status()
-        told = [client.call("stats")["memory"], cities.stats()["memory"]]
-        metrics = prometheus.parse(http.fetch(cities.admin_unix, "/metrics")[2])
-        after = cities.proc_status()
-    kinds = {"rss_bytes": "all", "rss_file_bytes": "file"}
-    kinds |= {"rss_anon_bytes": "anon", "rss_shmem_bytes": "shmem"}
-    resident = "actd_resident_bytes"
-    told.append({name: prometheus.value(metrics, resident, kind=k) for name, k in kinds.items()})
+        metrics_of(cities)
+        before = cities.proc_status(pid)
+        pages = [client.call("stats")["workers"], cities.workers()]
+        metrics = metrics_of(cities)
+        after = cities.proc_status(pid)
+    worker = next(worker for worker in pages[0] if worker["pid"] == pid)
+    told = [next(w for w in page if w["pid"] == pid)["memory"] for page in pages]
+    label = {"worker": str(worker["worker"])}
+    resident = "actd_worker_resident_bytes"
+    told.append(
+        {
+            name: prometheus.value(metrics, resident, kind=kind, **label)
+            for name, (_, kind) in RESIDENT.items()
+        }
+    )
     for memory in told:
-        for name, line in names.items():
+        for name, (line, _) in RESIDENT.items():
             assert min(before[line], after[line]) <= memory[name] <= max(before[line], after[line])
         parts = memory["rss_file_bytes"] + memory["rss_anon_bytes"] + memory["rss_shmem_bytes"]
         assert memory["rss_bytes"] == parts
 
 
+def test_own_memory_is_summed_over_all_processes(cities):
+    def anon():
+        return sum(cities.proc_status(pid)["RssAnon"] for pid in [cities.pid, *pids])
+
+    pids = cities.worker_pids()
+    metrics_of(cities)
+    before, told = anon(), cities.stat("memory", "rss_anon_bytes")
+    metric = prometheus.value(metrics_of(cities), "actd_resident_bytes", kind="anon")
+    after = anon()
+    assert min(before, after) <= told <= max(before, after)
+    assert min(before, after) <= metric <= max(before, after)
+
+
 def test_the_mapped_size_is_that_of_the_mapping(cities):
     mapped = cities.stat("tree", "mapped_bytes")
     assert mapped == paths.CITIES.stat().st_size
+    for pid in cities.worker_pids():
+        with open(f"/proc/{pid}/maps") as lines:
+            sizes = [
+                int(end, 16) - int(start, 16)
+                for start, end in re.findall(
+                    rf"^([0-9a-f]+)-([0-9a-f]+) r--s .* {re.escape(str(paths.CITIES))}$",
+                    lines.read(),
+                    re.M,
+                )
+            ]
+        assert sum(sizes) == (mapped + PAGE - 1) // PAGE * PAGE
+
+
+def test_the_supervisor_maps_nothing_of_the_tree(cities):
     with open(f"/proc/{cities.pid}/maps") as lines:
-        sizes = [
-            int(end, 16) - int(start, 16)
-            for start, end in re.findall(
-                rf"^([0-9a-f]+)-([0-9a-f]+) r--s .* {re.escape(str(paths.CITIES))}$",
-                lines.read(),
-                re.M,
-            )
-        ]
-    assert sum(sizes) == (mapped + PAGE - 1) // PAGE * PAGE
+        assert str(paths.CITIES) not in lines.read()
+
+
+def test_a_file_counts_once_over_all_workers(actd, tmp_path):
+    """A copy: other processes that map the same file would have their share."""
+    tree = shutil.copyfile(paths.CITIES, tmp_path / "cities.act")
+    daemon = actd(tree, settings={"daemon.workers": 4})
+    size = tree.stat().st_size
+    with client_of_each(daemon) as clients:
+        for client in clients.values():
+            for i in range(0, len(ORACLE.keys), 10000):
+                client.call("mget", ORACLE.keys[i : i + 10000])
+        daemon.wait_stat("tree", "pss_bytes", lambda pss: pss and pss > 0.9 * size)
+        stats = daemon.stats()
+    assert stats["tree"]["pss_bytes"] <= (size + PAGE - 1) // PAGE * PAGE
+    assert stats["tree"]["pss_age_ms"] < 60000
+    parts = [worker["tree"]["pss_bytes"] for worker in stats["workers"]]
+    assert sum(parts) == stats["tree"]["pss_bytes"]
+    for part in parts:
+        assert 0.2 * size < part < 0.3 * size
+    for worker in stats["workers"]:
+        assert worker["memory"]["rss_file_bytes"] > 0.9 * size
+
+
+def falls(before, after):
+    """Counters that went down."""
+    rows = [(group, name) for group, names in SUMS.items() for name in names]
+    rows = [row for row in rows if row not in (("connections", "open"), ("requests", "running"))]
+    rows.remove(("memory", "buffer_bytes"))
+    return [row for row in rows if after[row[0]][row[1]] < before[row[0]][row[1]]]
+
+
+def test_a_killed_worker_is_counted_and_its_counters_stay(actd):
+    daemon = actd(settings={"daemon.workers": 2})
+    with client_of_each(daemon) as clients:
+        for client in clients.values():
+            client.results([["get", ORACLE.keys[1]]] * 100)
+        before = daemon.stats()
+        victim = before["workers"][1]["pid"]
+        os.kill(victim, signal.SIGKILL)
+        daemon.wait_stat("restarts", "killed", 1)
+        daemon.wait_stat("process", "serving", 2)
+        after = daemon.stats()
+        metrics = metrics_of(daemon)
+    assert falls(before, after) == []
+    assert after["methods"]["get"] == before["methods"]["get"]
+    assert after["restarts"] == {"killed": 1, "exited": 0, "hung": 0, "failed": 0}
+    assert sorted(worker["worker"] for worker in after["workers"]) == [0, 1]
+    assert victim not in [worker["pid"] for worker in after["workers"]]
+    young = next(worker for worker in after["workers"] if worker["worker"] == 1)
+    assert young["methods"]["get"]["requests"] == 0
+    assert prometheus.value(metrics, "actd_restarts_total", reason="killed") == 1
+    assert prometheus.value(metrics, "actd_worker_requests_total", worker="1", method="get") == 0
+    wait_all_known(daemon)
+
+
+def test_a_hung_worker_is_counted(actd):
+    daemon = actd(settings={"daemon.workers": 2, "daemon.heartbeat_timeout_ms": 1000})
+    victim = daemon.worker_pids()[0]
+    os.kill(victim, signal.SIGSTOP)
+    daemon.wait_stat("restarts", "hung", 1)
+    daemon.wait_stat("process", "serving", 2)
+    metrics_of(daemon)  # whatever there is at this moment, no series is there twice
+    eventually(lambda: victim not in daemon.worker_pids(), "the end of the hung worker")
+    assert daemon.stat("restarts", "killed") == 0
 
 
 def test_uptime_goes_on(cities):

@@ -233,7 +233,7 @@ def test_info_tells_what_is_served(cities, client):
     assert set(info) == {"server", "version", "pid", "tree", "generation"}
     assert info["server"] == "actd"
     assert info["version"] == client.call("hello")["version"]
-    assert info["pid"] == cities.pid
+    assert info["pid"] in [worker["pid"] for worker in cities.stats()["workers"]]
     assert info["generation"] == client.call("hello")["generation"]
     stat = paths.CITIES.stat()
     data = paths.CITIES.read_bytes()
@@ -311,7 +311,32 @@ def test_a_path_that_is_no_utf8_is_told_as_it_is(actd, tmp_path):
         assert "tree-\\xff\\xc3.act" in caught.value.text
 
 
-STATS = {
+COUNTED = {
+    "connections": {"open", "accepted", "timed_out", "broken", "evicted"},
+    "requests": {"sliced", "running"},
+    "traffic": {"read_bytes", "written_bytes"},
+    "messages": {"refused", "notifications_ignored", "responses_ignored"},
+    "methods": set(METHODS),
+}
+STATS = COUNTED | {
+    "process": {"uptime_ms", "workers", "serving"},
+    "restarts": {"killed", "exited", "hung", "failed"},
+    "faults": {"minor", "major"},
+    "memory": {"rss_anon_bytes", "buffer_bytes", "age_ms"},
+    "tree": {
+        "mapped_bytes",
+        "pss_bytes",
+        "pss_age_ms",
+        "generation",
+        "identity",
+        "damaged",
+        "reloading",
+        "reloads",
+        "refused",
+    },
+    "warmup": {"state", "read_bytes", "total_bytes"},
+}
+WORKER_STATS = COUNTED | {
     "process": {"uptime_ms"},
     "faults": {"minor", "major"},
     "memory": {
@@ -320,27 +345,38 @@ STATS = {
         "rss_anon_bytes",
         "rss_shmem_bytes",
         "buffer_bytes",
+        "age_ms",
     },
-    "tree": {"mapped_bytes", "generation", "damaged"},
-    "connections": {"open", "accepted", "timed_out", "broken", "evicted"},
-    "requests": {"sliced", "running"},
-    "traffic": {"read_bytes", "written_bytes"},
-    "messages": {"refused", "notifications_ignored", "responses_ignored"},
-    "warmup": {"state", "read_bytes", "total_bytes"},
-    "methods": set(METHODS),
+    "tree": {"generation", "pss_bytes"},
 }
 
 
-def test_stats_has_every_group_and_name(client):
+def test_stats_has_every_group_and_name(cities, client):
     stats = client.call("stats")
+    workers = stats.pop("workers")
     assert {group: set(names) for group, names in stats.items()} == STATS
     for counts in stats["methods"].values():
         assert set(counts) == {"requests", "errors", "hits", "misses"}
+    assert stats["process"]["serving"] == stats["process"]["workers"] == len(workers)
+    assert stats["restarts"] == {"killed": 0, "exited": 0, "hung": 0, "failed": 0}
     assert stats["tree"]["mapped_bytes"] == paths.CITIES.stat().st_size
-    assert stats["tree"]["generation"] == 1
-    assert stats["tree"]["damaged"] == 0
+    assert stats["tree"]["generation"] == stats["tree"]["reloads"] == 1
+    assert stats["tree"]["identity"] == client.call("hello")["generation"]["identity"]
+    assert stats["tree"]["damaged"] == stats["tree"]["refused"] == 0
     assert stats["connections"]["open"] == 1
     assert stats["warmup"] == {"state": "off", "read_bytes": 0, "total_bytes": 0}
+    assert [worker["worker"] for worker in workers] == list(range(len(workers)))
+    for worker in workers:
+        os.stat(f"/proc/{worker.pop('pid')}")
+        worker.pop("worker")
+        assert {group: set(names) for group, names in worker.items()} == WORKER_STATS
+        assert worker["tree"]["generation"] == 1
+
+
+def test_an_identity_is_text_for_clients_that_ask_for_that(client):
+    identity = client.call("stats")["tree"]["identity"]
+    client.call("hello", {"u64": "str"})
+    assert client.call("stats")["tree"]["identity"] == str(identity)
 
 
 def count_of(before, after, method):

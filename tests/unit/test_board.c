@@ -65,7 +65,7 @@ static void what_one_side_writes_the_other_sees(void **state)
         board_take(&t.board, slot, slot + 100);
         struct board worker = attach(&t, slot);
         assert_int_equal(worker.slots[slot].number, slot + 100);
-        assert_int_equal(worker.slots[slot].pss_bytes, BOARD_UNKNOWN);
+        assert_null(board_sample_of(&worker.slots[slot].sample, worker.slots[slot].pid));
         worker.own_page->generation = slot + 1;
         memset(&worker.own_page->stats, 0xff, sizeof worker.own_page->stats);
         t.board.own_head->n_serving = slot;

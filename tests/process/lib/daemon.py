@@ -219,14 +219,23 @@ class Daemon:
             raise Deadline(f"{deadline}: it is {last}") from None
         return last[0]
 
-    def proc_status(self):
+    def workers(self):
+        """What it tells of each worker process."""
+        return self.stats()["workers"]
+
+    def worker_pids(self):
+        return [worker["pid"] for worker in self.workers()]
+
+    # The supervisor's, or another process's.
+
+    def proc_status(self, pid=None):
         """{name: bytes} of the memory lines in /proc/PID/status."""
-        text = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        text = pathlib.Path(f"/proc/{pid or self.pid}/status").read_text()
         return {m[1]: int(m[2]) * 1024 for m in re.finditer(r"^(\w+):\s+(\d+) kB$", text, re.M)}
 
-    def proc_faults(self):
+    def proc_faults(self, pid=None):
         """(minor, major) of /proc/PID/stat."""
-        fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        fields = pathlib.Path(f"/proc/{pid or self.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return int(fields[7]), int(fields[9])
 
     # How it ends.
