@@ -21,6 +21,7 @@
 #include "daemon/supervisor/listener.h"
 #include "daemon/supervisor/notify.h"
 #include "daemon/supervisor/reload.h"
+#include "daemon/supervisor/sampler.h"
 #include "daemon/supervisor/warmup.h"
 
 #include <errno.h>
@@ -51,6 +52,8 @@ struct supervisor {
     struct crew crew;
     struct reload reload;
     struct warmup warmup;
+    struct sampler sampler;
+    unsigned n_sampled; /* workers that served when the sampler was last asked */
     struct listener listeners[MAX_LISTENERS];
     unsigned n_listeners;
     struct admin *admin[MAX_LISTENERS]; /* owned */
@@ -203,6 +206,7 @@ static void close_handles(struct supervisor *supervisor)
     for (unsigned i = 0; i < supervisor->n_admin; i++)
         admin_stop(supervisor->admin[i]);
     warmup_stop(&supervisor->warmup);
+    sampler_stop(&supervisor->sampler);
     reload_stop(&supervisor->reload);
     crew_close(&supervisor->crew);
     for (unsigned i = 0; i < N_SIGNALS; i++)
@@ -407,6 +411,8 @@ static void on_reload_done(void *context, bool is_accepted, const char *text)
 {
     struct supervisor *supervisor = context;
     (void)text;
+    if (is_accepted)
+        sampler_generation(&supervisor->sampler, &supervisor->board.head->generation);
     if (!is_accepted && supervisor->reload.current.fd < 0)
         fail(supervisor);
     else if (is_accepted && !supervisor->is_ready)
@@ -423,8 +429,13 @@ static void on_damage(void *context)
 static void on_crew_change(void *context)
 {
     struct supervisor *supervisor = context;
+    unsigned n_serving = crew_n_serving(&supervisor->crew);
     if (supervisor->board.head->is_draining)
         return;
+    if (n_serving != supervisor->n_sampled) {
+        supervisor->n_sampled = n_serving;
+        sampler_ask(&supervisor->sampler);
+    }
     if (!supervisor->is_open && supervisor->reload.current.fd >= 0) {
         supervisor->is_open = true;
         if (open_sockets(supervisor) < 0) {
@@ -478,6 +489,9 @@ static int start(struct supervisor *supervisor)
     supervisor->reload.context = supervisor;
     supervisor->warmup.progress = &supervisor->board.own_head->warmup;
     init_handles(supervisor);
+    r = sampler_start(&supervisor->sampler, &supervisor->board);
+    if (r < 0) /* what it tells is unknown then */
+        log_warning("cannot look at what the workers hold in memory: %s", strerror(-r));
     if (crew_start(&supervisor->crew) < 0)
         fail(supervisor);
     else
