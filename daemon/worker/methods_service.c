@@ -132,6 +132,18 @@ static void reply_metadata(struct reply *reply, const struct act_info *info)
         reply_nil(reply);
 }
 
+/* What would be served now, were it good. */
+static void reply_refusal(struct reply *reply, const struct board *board)
+{
+    char line[BOARD_TEXT_BYTES];
+    board_text_get(&board->head->refusal, line, sizeof line);
+    reply_text(reply, "refused");
+    if (*line)
+        reply_text(reply, line);
+    else
+        reply_nil(reply);
+}
+
 int method_info(struct call *call)
 {
     struct reply *reply = call->reply;
@@ -140,7 +152,7 @@ int method_info(struct call *call)
     spend(call, INFO_WORK);
     if (snapshot->tree)
         act_info(snapshot->tree, &info);
-    reply_map(reply, 5);
+    reply_map(reply, 6);
     reply_pair_text(reply, "server", "actd");
     reply_pair_text(reply, "version", ACTD_VERSION);
     reply_pair_number(reply, "pid", (uint64_t)getpid());
@@ -166,6 +178,7 @@ int method_info(struct call *call)
     for (size_t i = 0; i < snapshot->generation.n_roots; i++)
         reply_number(reply, snapshot->generation.roots[i]);
     reply_generation(reply, snapshot);
+    reply_refusal(reply, call->dispatch->board);
     return 0;
 }
 

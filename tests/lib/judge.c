@@ -386,7 +386,7 @@ static void judge_hello(struct judging *j)
 static void judge_info(struct judging *j)
 {
     struct wire *wire = &j->wire;
-    wire_want_map(wire, 5);
+    wire_want_map(wire, 6);
     for (unsigned i = 0; i < 3; i++) {
         wire_text(wire);
         wire_skip(wire);
@@ -398,6 +398,8 @@ static void judge_info(struct judging *j)
         wire_skip(wire);
     }
     judge_generation(j);
+    wire_want_text(wire, "refused");
+    wire_skip(wire);
 }
 
 static void judge_result(struct judging *j)

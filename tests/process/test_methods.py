@@ -230,7 +230,8 @@ NO_METADATA = {
 
 def test_info_tells_what_is_served(cities, client):
     info = client.call("info")
-    assert set(info) == {"server", "version", "pid", "tree", "generation"}
+    assert set(info) == {"server", "version", "pid", "tree", "generation", "refused"}
+    assert info["refused"] is None
     assert info["server"] == "actd"
     assert info["version"] == client.call("hello")["version"]
     assert info["pid"] in [worker["pid"] for worker in cities.stats()["workers"]]
