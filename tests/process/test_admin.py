@@ -365,15 +365,20 @@ def test_the_supervisor_maps_nothing_of_the_tree(cities):
         assert str(paths.CITIES) not in lines.read()
 
 
+def touch_all(clients):
+    """Each worker looks up every key of the cities."""
+    for client in clients.values():
+        for i in range(0, len(ORACLE.keys), 10000):
+            client.call("mget", ORACLE.keys[i : i + 10000])
+
+
 def test_a_file_counts_once_over_all_workers(actd, tmp_path):
     """A copy: other processes that map the same file would have their share."""
     tree = shutil.copyfile(paths.CITIES, tmp_path / "cities.act")
     daemon = actd(tree, settings={"daemon.workers": 4})
     size = tree.stat().st_size
     with client_of_each(daemon) as clients:
-        for client in clients.values():
-            for i in range(0, len(ORACLE.keys), 10000):
-                client.call("mget", ORACLE.keys[i : i + 10000])
+        touch_all(clients)
         daemon.wait_stat("tree", "pss_bytes", lambda pss: pss and pss > 0.9 * size)
         stats = daemon.stats()
     assert stats["tree"]["pss_bytes"] <= (size + PAGE - 1) // PAGE * PAGE
@@ -427,6 +432,52 @@ def test_a_hung_worker_is_counted(actd):
     metrics_of(daemon)  # whatever there is at this moment, no series is there twice
     eventually(lambda: victim not in daemon.worker_pids(), "the end of the hung worker")
     assert daemon.stat("restarts", "killed") == 0
+
+
+def replace(tree, data):
+    fresh = tree.with_suffix(".new")
+    fresh.write_bytes(data)
+    fresh.rename(tree)
+
+
+def test_a_refused_candidate_is_told_until_a_good_one_comes(actd, tmp_path):
+    tree = shutil.copyfile(paths.CITIES, tmp_path / "cities.act")
+    daemon = actd(tree)
+    with daemon.client() as client:
+        identity = daemon.stat("tree", "identity")
+        replace(tree, b"no tree")
+        daemon.send_signal(signal.SIGHUP)
+        daemon.wait_stat("tree", "refused", 1)
+        stats, info = daemon.stats(), client.call("info")
+        assert str(tree) in stats["refusal"] and info["refused"] == stats["refusal"]
+        assert stats["unready"] is stats["damage"] is None
+        assert (stats["tree"]["generation"], stats["tree"]["reloads"]) == (1, 1)
+        assert info["generation"] == {"number": 1, "identity": identity}
+        replace(tree, paths.SHAKESPEARE.read_bytes())
+        daemon.send_signal(signal.SIGHUP)
+        daemon.wait_stat("tree", "reloads", 2)
+        stats, info = daemon.stats(), client.call("info")
+        assert stats["refusal"] is info["refused"] is None
+        assert stats["tree"]["refused"] == 1
+        assert stats["tree"]["mapped_bytes"] == tree.stat().st_size
+        assert info["generation"]["number"] == stats["tree"]["generation"] > 1
+        assert info["generation"]["identity"] == stats["tree"]["identity"] != identity
+        assert {w["tree"]["generation"] for w in stats["workers"]} == {stats["tree"]["generation"]}
+        wait_all_known(daemon)
+
+
+def test_what_is_told_of_the_mapping_is_of_the_generation_that_is_served(actd, tmp_path):
+    tree = shutil.copyfile(paths.SHAKESPEARE, tmp_path / "tree.act")
+    daemon = actd(tree, settings={"daemon.workers": 2})
+    wait_all_known(daemon)
+    replace(tree, paths.CITIES.read_bytes())
+    daemon.send_signal(signal.SIGHUP)
+    daemon.wait_stat("tree", "reloads", 2)
+    with client_of_each(daemon) as clients:
+        touch_all(clients)
+        size = paths.CITIES.stat().st_size
+        daemon.wait_stat("tree", "pss_bytes", lambda pss: pss and pss > 0.9 * size)
+        assert daemon.stat("tree", "pss_bytes") <= (size + PAGE - 1) // PAGE * PAGE
 
 
 def test_uptime_goes_on(cities):
