@@ -35,7 +35,7 @@
 /* Files beside client connections, in the supervisor or in a worker: standard streams, loops,
  * generations, control sockets of 256 workers and their replacements at worst a part of it, /proc.
  */
-#define RESERVED_FILES  64
+#define RESERVED_FILES  32
 #define RETRY_ACCEPT_MS 100
 /* What workers get beyond their drain's time before they are killed, and what the rest of the end
  * may take then. */
@@ -411,6 +411,8 @@ static void on_reload_done(void *context, bool is_accepted, const char *text)
 {
     struct supervisor *supervisor = context;
     (void)text;
+    if (supervisor->board.head->is_draining)
+        return;
     if (is_accepted)
         sampler_generation(&supervisor->sampler, &supervisor->board.head->generation);
     if (!is_accepted && supervisor->reload.current.fd < 0)

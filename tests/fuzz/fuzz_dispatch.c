@@ -10,9 +10,9 @@
  * matter it must also be, byte for byte, what the same request gives in one slice. Requests end,
  * after as many slices as their work takes, and in the end no buffer is in use.
  */
+#include "daemon/stats.h"
 #include "dispatch_input.h"
 #include "judge.h"
-#include "daemon/stats.h"
 #include "serve.h"
 
 #include "forge.h"

@@ -148,7 +148,8 @@ void judge_generation(struct judging *j)
     if (j->judge->u64_as_string)
         wire_want_text(&j->wire, text);
     else
-        wire_want(&j->wire, wire_number(&j->wire) == snapshot->generation.identity, "another identity");
+        wire_want(&j->wire, wire_number(&j->wire) == snapshot->generation.identity,
+                  "another identity");
 }
 
 /*

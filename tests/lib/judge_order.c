@@ -225,7 +225,8 @@ static void judge_cursor(struct judging *j, const struct scan *scan, const struc
     uint64_t identity = 0;
     for (unsigned i = 1; i < CURSOR_HEAD; i++)
         identity = identity << 8 | page->cursor.p[i];
-    wire_want(wire, identity == j->judge->snapshot->generation.identity, "a cursor of another generation");
+    wire_want(wire, identity == j->judge->snapshot->generation.identity,
+              "a cursor of another generation");
 }
 
 static void judge_page(struct judging *j, size_t i)

@@ -2,8 +2,8 @@
  * dispatch: requests in slices. However short they are and whatever runs between them, the reply is
  * the one that the request gives at once; and it is what the tree holds (judge.h).
  */
-#include "daemon/stats.h"
 #include "buildertest.h"
+#include "daemon/stats.h"
 #include "judge.h"
 #include "serve.h"
 #include "treetest.h"
