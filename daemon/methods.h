@@ -21,7 +21,9 @@
     X(prev, 1, 1, "the last entry before the key, or nil")                          \
     X(explore, 1, 2, "what lies below each byte that follows a prefix")             \
     X(info, 0, 0, "a map: what is served")                                          \
-    X(stats, 0, 0, "a map: page faults, resident set, counters")
+    X(stats, 0, 0, "a map: page faults, resident set, counters")                    \
+    X(watch, 0, 0, "true; from then on a notification for each generation")         \
+    X(wait_generation, 2, 2, "true: that generation is served; false: not in time")
 
 enum method_id {
 #define X(name, least, most, result) METHOD_##name,

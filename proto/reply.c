@@ -102,6 +102,16 @@ void reply_begin(struct reply *reply, struct buf *out, uint32_t msgid, struct re
     reply_nil(reply);
 }
 
+void reply_begin_notification(struct reply *reply, struct buf *out, const char *method,
+                              struct reply_mode mode, size_t max_bytes)
+{
+    reply_resume(reply, out, 0, mode, max_bytes);
+    reply->mark = buf_len(out);
+    reply_array(reply, 3);
+    reply_number(reply, 2);
+    reply_text(reply, method);
+}
+
 void reply_nil(struct reply *reply)
 {
     msgpack_pack_nil(&reply->packer);

@@ -75,6 +75,11 @@ struct slice reply_part(const struct reply *reply, size_t at, size_t len);
 void reply_resume(struct reply *reply, struct buf *out, uint32_t msgid, struct reply_mode mode,
                   size_t max_bytes);
 
+/* Instead of reply_begin, for what nobody has asked for just now: [2, method, and then one value,
+ * the array of parameters. */
+void reply_begin_notification(struct reply *reply, struct buf *out, const char *method,
+                              struct reply_mode mode, size_t max_bytes);
+
 /* 0, an outcome above, or -ENOMEM. */
 int reply_end(struct reply *reply);
 

@@ -6,6 +6,12 @@
 #include <inttypes.h>
 #include <stdarg.h>
 
+/* A request that is pinned to a generation that comes waits so long. Who knows its identity has it,
+ * as a rule, from a worker that has switched, so this one will at once. */
+#define PIN_WAIT_MS 10000
+/* The most that a u64 has. */
+#define IDENTITY_DIGITS 20
+
 int bad_params(struct call *call, const char *format, ...)
 {
     va_list args;
@@ -66,7 +72,55 @@ int param_key(struct call *call, unsigned index, const char *what, struct slice 
     return check_key(call, &call->request->params[index], what, -1, ret);
 }
 
-enum option_kind { OPTION_NUMBER, OPTION_BOOL, OPTION_BYTES, OPTION_ARRAY };
+bool param_identity(const msgpack_object *param, uint64_t *ret)
+{
+    struct slice text;
+    uint64_t identity = 0;
+    if (param->type == MSGPACK_OBJECT_POSITIVE_INTEGER) {
+        *ret = param->via.u64;
+        return true;
+    }
+    if (!param_bytes(param, &text) || text.len == 0 || text.len > IDENTITY_DIGITS)
+        return false;
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned digit = (unsigned)text.p[i] - '0';
+        if (digit > 9 || __builtin_mul_overflow(identity, UINT64_C(10), &identity) ||
+            __builtin_add_overflow(identity, (uint64_t)digit, &identity))
+            return false;
+    }
+    *ret = identity;
+    return true;
+}
+
+int begin_wait(struct call *call, enum wait_for what, uint64_t identity, uint64_t most_ms)
+{
+    struct progress *progress = call->progress;
+    if (progress->is_overdue || most_ms == 0)
+        return 0;
+    progress->wait_for = what;
+    progress->wait_identity = identity;
+    progress->wait_ms = most_ms;
+    return call->dispatch->never_waits ? CALL_DRAINING : CALL_WAIT;
+}
+
+int check_pin(struct call *call, const struct options *options)
+{
+    const struct generation *current = &call->dispatch->snapshot->generation,
+                            *offered = call->dispatch->offered;
+    if (!options->has_pin || call->progress->is_begun || options->pin == current->identity)
+        return 0;
+    int r = 0;
+    if (offered && offered->identity == options->pin)
+        r = begin_wait(call, WAIT_SWITCHED, options->pin, PIN_WAIT_MS);
+    if (r != 0)
+        return r;
+    snprintf(call->dispatch->text, sizeof call->dispatch->text,
+             "generation %" PRIu64 " is not served: %" PRIu64 " is, as number %" PRIu64,
+             options->pin, current->identity, current->number);
+    return CALL_GONE;
+}
+
+enum option_kind { OPTION_NUMBER, OPTION_BOOL, OPTION_BYTES, OPTION_ARRAY, OPTION_IDENTITY };
 
 static const struct {
     const char *name;
@@ -101,6 +155,11 @@ static int set_option(struct call *call, enum option_id id, const msgpack_object
             return bad_params(call, "the option %s is neither bin nor nil", name);
         if (!((struct slice *)field)->p)
             *(struct slice *)field = slice_of_str("");
+        return 0;
+    case OPTION_IDENTITY:
+        if (!param_identity(value, field))
+            return bad_params(call, "the option %s is neither an integer nor decimal text", name);
+        options->has_pin = true;
         return 0;
     default:
         if (value->type != MSGPACK_OBJECT_ARRAY)
@@ -225,11 +284,16 @@ void reply_pair_number(struct reply *reply, const char *name, uint64_t value)
     reply_number(reply, value);
 }
 
+void reply_generation_map(struct reply *reply, const struct generation *generation)
+{
+    reply_map(reply, 2);
+    reply_pair_number(reply, "number", generation->number);
+    reply_text(reply, "identity");
+    reply_u64(reply, generation->identity);
+}
+
 void reply_generation(struct reply *reply, const struct snapshot *snapshot)
 {
     reply_text(reply, "generation");
-    reply_map(reply, 2);
-    reply_pair_number(reply, "number", snapshot->generation.number);
-    reply_text(reply, "identity");
-    reply_u64(reply, snapshot->generation.identity);
+    reply_generation_map(reply, &snapshot->generation);
 }

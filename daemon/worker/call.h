@@ -49,6 +49,9 @@ struct call {
 #define CALL_LIMIT      102
 #define CALL_BAD_CURSOR 103
 #define CALL_AGAIN      104 /* the slice is used up */
+#define CALL_GONE       105
+#define CALL_WAIT       106 /* progress->wait_* say for what, and how long */
+#define CALL_DRAINING   107 /* it would have to wait */
 
 static inline const struct act *tree_of(const struct call *call)
 {
@@ -96,6 +99,7 @@ int check_key(struct call *call, const msgpack_object *object, const char *what,
     X(reverse, OPTION_BOOL, reverse)                 \
     X(keys_only, OPTION_BOOL, keys_only)             \
     X(errors, OPTION_BOOL, errors)                   \
+    X(pin, OPTION_IDENTITY, pin)                     \
     X(cursor, OPTION_BYTES, cursor)                  \
     X(cursors, OPTION_ARRAY, cursors)
 
@@ -111,7 +115,8 @@ enum option_id {
 
 struct options {
     uint64_t limit, max_bytes, max_visited;
-    bool reverse, keys_only, errors;
+    bool reverse, keys_only, errors, has_pin;
+    uint64_t pin;        /* if has_pin: a generation's identity */
     struct slice cursor; /* p is NULL where there is none */
     const msgpack_object *cursors;
 };
@@ -119,6 +124,14 @@ struct options {
 /* Reads the map in parameter number index, if there is one, into *options, which holds the
  * defaults. 0 or CALL_BAD_PARAMS. */
 int read_options(struct call *call, unsigned index, unsigned allowed, struct options *options);
+
+/* An identity: an integer, or decimal text. */
+bool param_identity(const msgpack_object *param, uint64_t *ret);
+/* The request waits, unless that is over or the server stops: CALL_WAIT, CALL_DRAINING, or 0. */
+int begin_wait(struct call *call, enum wait_for what, uint64_t identity, uint64_t most_ms);
+/* Before anything is answered: is the generation that the request is pinned to the one that answers
+ * it? 0, CALL_GONE, or as begin_wait. */
+int check_pin(struct call *call, const struct options *options);
 
 /* What a reply gives for a value: the number, or the byte string that it stands for. */
 struct value {
@@ -138,5 +151,7 @@ void count_lookup(struct call *call, int outcome);
 
 void reply_pair_text(struct reply *reply, const char *name, const char *value);
 void reply_pair_number(struct reply *reply, const char *name, uint64_t value);
+/* {number, identity} */
+void reply_generation_map(struct reply *reply, const struct generation *generation);
 /* "generation": {number, identity} */
 void reply_generation(struct reply *reply, const struct snapshot *snapshot);

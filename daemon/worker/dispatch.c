@@ -11,7 +11,9 @@
 
 int dispatch_init(struct dispatch *dispatch, const struct config *config)
 {
+    static const struct generation none;
     *dispatch = (struct dispatch){.config = config,
+                                  .announced = &none,
                                   .slice_work = SLICE_WORK,
                                   .loop_work = UINT64_MAX,
                                   .slice_reply_bytes = SLICE_REPLY_BYTES};
@@ -51,14 +53,17 @@ static int finish(struct reply *reply, enum proto_error error, const char *text)
     return r == 0 || r == -ENOMEM ? r : -ENOBUFS;
 }
 
+static const char draining_text[] = "the server is stopping: connect again";
+
 /* The one place where an outcome becomes an error on the wire. */
 static int settle(struct dispatch *dispatch, struct call *call, int outcome)
 {
     char text[768];
     struct reply *reply = call->reply;
-    if (outcome == CALL_AGAIN && reply->failure == 0)
-        return DISPATCH_AGAIN;
-    if (outcome == 0 || outcome == CALL_AGAIN)
+    bool is_unfinished = outcome == CALL_AGAIN || outcome == CALL_WAIT;
+    if (is_unfinished && reply->failure == 0)
+        return outcome == CALL_AGAIN ? DISPATCH_AGAIN : DISPATCH_WAIT;
+    if (outcome == 0 || is_unfinished)
         outcome = reply_end(reply);
     if (outcome == 0)
         return 0;
@@ -74,6 +79,10 @@ static int settle(struct dispatch *dispatch, struct call *call, int outcome)
         return finish(reply, PROTO_TOO_LARGE, dispatch->text);
     case CALL_BAD_CURSOR:
         return finish(reply, PROTO_BAD_CURSOR, dispatch->text);
+    case CALL_GONE:
+        return finish(reply, PROTO_GONE, dispatch->text);
+    case CALL_DRAINING:
+        return finish(reply, PROTO_DRAINING, draining_text);
     case CALL_LIMIT:
         return finish(reply, PROTO_LIMIT,
                       "max_visited_nodes is used up before there is a result: ask for less at "
@@ -90,7 +99,8 @@ static int settle(struct dispatch *dispatch, struct call *call, int outcome)
 
 static bool needs_tree(int id)
 {
-    return id != METHOD_hello && id != METHOD_ping && id != METHOD_info && id != METHOD_stats;
+    return id != METHOD_hello && id != METHOD_ping && id != METHOD_info && id != METHOD_stats &&
+           id != METHOD_watch && id != METHOD_wait_generation;
 }
 
 int dispatch_refuse(struct dispatch *dispatch, uint32_t msgid, struct reply_mode mode,
@@ -140,7 +150,7 @@ static int run(struct call *call)
                       snapshot->damage);
     }
     r = settle(dispatch, call, r);
-    call->progress->is_begun = true;
+    call->progress->is_begun = r != DISPATCH_WAIT;
     return r;
 }
 
@@ -161,7 +171,7 @@ int dispatch_run(struct dispatch *dispatch, const struct request *request, struc
     *ret_cost = 1;
     if (dispatch->is_draining)
         return dispatch_refuse(dispatch, request->msgid, session->mode, PROTO_DRAINING,
-                               "the server is stopping: connect again", out);
+                               draining_text, out);
     int id = method_find(request->method);
     if (id < 0)
         return refuse_method(dispatch, request, session->mode, out);
@@ -182,7 +192,9 @@ int dispatch_run(struct dispatch *dispatch, const struct request *request, struc
     uint64_t used = work - call.work;
     dispatch->loop_work -= used < dispatch->loop_work ? used : dispatch->loop_work;
     if (call.stats->errors != errors)
-        *session = before; /* a hello that gets an error changes nothing */
+        *session = before; /* a hello or watch that gets an error changes nothing */
+    if (id == METHOD_watch && r == 0 && dispatch_is_news(dispatch, session))
+        (void)dispatch_tell(dispatch, session, out); /* or when there is room */
     *ret_cost += (unsigned)((request->bytes / BYTES_DECODED_PER_WORK + used) / REQUEST_WORK);
     return r;
 }
@@ -194,6 +206,32 @@ int dispatch_give_up(struct dispatch *dispatch, const struct request *request,
     dispatch->stats->method[method_find(request->method)].errors++;
     reply_begin(&reply, out, request->msgid, mode, dispatch->config->limits_max_reply_bytes);
     return finish(&reply, PROTO_BUSY, reason);
+}
+
+bool dispatch_may_go_on(const struct dispatch *dispatch, const struct progress *progress)
+{
+    const struct generation *announced = dispatch->announced, *offered = dispatch->offered;
+    if (dispatch->never_waits || progress->is_overdue)
+        return true;
+    if (progress->wait_for == WAIT_ANNOUNCED)
+        return announced->number != 0 && announced->identity == progress->wait_identity;
+    return dispatch->snapshot->generation.identity == progress->wait_identity || !offered ||
+           offered->identity != progress->wait_identity;
+}
+
+bool dispatch_tell(struct dispatch *dispatch, struct session *session, struct buf *out)
+{
+    struct reply reply;
+    if (dispatch->announced->number == 0)
+        return true; /* not yet */
+    reply_begin_notification(&reply, out, "generation", session->mode, SIZE_MAX);
+    reply_array(&reply, 1);
+    reply_generation_map(&reply, dispatch->announced);
+    if (reply_end(&reply) != 0)
+        return false;
+    session->told = dispatch->announced->number;
+    dispatch->stats->notifications_sent++;
+    return true;
 }
 
 int dispatch_resume(struct dispatch *dispatch, const struct request *request,

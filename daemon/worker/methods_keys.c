@@ -267,11 +267,11 @@ static int answer_list(struct call *call, answer_fn *answer)
 {
     const msgpack_object *keys = &call->request->params[0];
     struct options options = {0};
-    int r = read_options(call, 1, OPTION_BIT(errors), &options);
+    int r = read_options(call, 1, OPTION_BIT(errors) | OPTION_BIT(pin), &options);
     if (r != 0)
         return r;
     if (!call->progress->is_begun) {
-        if ((r = check_keys(call, keys)) != 0)
+        if ((r = check_keys(call, keys)) != 0 || (r = check_pin(call, &options)) != 0)
             return r;
         if (options.errors) {
             reply_map(call->reply, 2);

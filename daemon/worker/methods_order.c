@@ -345,7 +345,9 @@ static int read_cursor(struct call *call, struct page *page, struct slice cursor
 
 #define PAGE_OPTIONS                                                             \
     (OPTION_BIT(limit) | OPTION_BIT(max_bytes) | OPTION_BIT(max_visited_nodes) | \
-     OPTION_BIT(reverse) | OPTION_BIT(keys_only))
+     OPTION_BIT(reverse) | OPTION_BIT(keys_only) | OPTION_BIT(pin))
+
+#define BUDGET_OPTIONS (OPTION_BIT(max_visited_nodes) | OPTION_BIT(pin))
 
 static struct options default_options(const struct call *call)
 {
@@ -369,6 +371,8 @@ static int answer_scan(struct call *call, struct page *page, unsigned options_in
     page->options = default_options(call);
     int r = read_budgeted_options(call, options_index, PAGE_OPTIONS | OPTION_BIT(cursor),
                                   &page->options);
+    if (r == 0)
+        r = check_pin(call, &page->options);
     if (r == 0 && page->options.cursor.p)
         r = read_cursor(call, page, page->options.cursor);
     return r != 0 ? r : answer_page(call, page);
@@ -442,7 +446,7 @@ int method_mscan(struct call *call)
     if (r != 0)
         return r;
     if (!call->progress->is_begun) {
-        if ((r = check_mscan(call, &options)) != 0)
+        if ((r = check_mscan(call, &options)) != 0 || (r = check_pin(call, &options)) != 0)
             return r;
         reply_array(call->reply, prefixes->via.array.size);
     }
@@ -486,7 +490,9 @@ int method_count(struct call *call)
     struct options options = default_options(call);
     int r = param_key(call, 0, "prefix", &prefix);
     if (r == 0)
-        r = read_budgeted_options(call, 1, OPTION_BIT(max_visited_nodes), &options);
+        r = read_budgeted_options(call, 1, BUDGET_OPTIONS, &options);
+    if (r == 0)
+        r = check_pin(call, &options);
     if (r == 0)
         r = count_on(call, prefix, options.max_visited);
     if (r != 0 && r != CALL_LIMIT)
@@ -667,7 +673,9 @@ int method_explore(struct call *call)
     struct options options = {.max_visited = EXPLORE_NODES};
     int r = param_key(call, 0, "prefix", &prefix);
     if (r == 0)
-        r = read_budgeted_options(call, 1, OPTION_BIT(max_visited_nodes), &options);
+        r = read_budgeted_options(call, 1, BUDGET_OPTIONS, &options);
+    if (r == 0)
+        r = check_pin(call, &options);
     if (r != 0)
         return r;
     r = guard_node(tree_of(call), prefix, &node, &call->fault);

@@ -80,12 +80,13 @@ int method_hello(struct call *call)
     for (size_t i = 0; i < N_METHODS; i++)
         reply_text(reply, method_names[i]);
     reply_text(reply, "limits");
-    reply_map(reply, 5);
+    reply_map(reply, 6);
     reply_pair_number(reply, "max_request_bytes", config->limits_max_request_bytes);
     reply_pair_number(reply, "max_reply_bytes", config->limits_max_reply_bytes);
     reply_pair_number(reply, "max_keys", config->limits_max_keys);
     reply_pair_number(reply, "max_key_bytes", config->limits_max_key_bytes);
     reply_pair_number(reply, "max_visited_nodes", config->limits_max_visited_nodes);
+    reply_pair_number(reply, "max_wait_ms", config->limits_max_wait_ms);
     reply_generation(reply, call->dispatch->snapshot);
     if (reply->failure != 0)
         reply->mode = before; /* that it finds no room is told as it was until now */
@@ -98,11 +99,47 @@ int method_ping(struct call *call)
     return 0;
 }
 
+int method_watch(struct call *call)
+{
+    call->session->is_watching = true;
+    call->session->told = 0;
+    reply_bool(call->reply, true);
+    return 0;
+}
+
+int method_wait_generation(struct call *call)
+{
+    const msgpack_object *timeout = &call->request->params[1];
+    const struct generation *announced = call->dispatch->announced;
+    uint64_t identity, most = call->dispatch->config->limits_max_wait_ms;
+    if (!param_identity(&call->request->params[0], &identity))
+        return bad_params(call, "the identity is neither an integer nor decimal text");
+    if (timeout->type != MSGPACK_OBJECT_POSITIVE_INTEGER)
+        return bad_params(call, "timeout_ms is not an integer of 0 or more");
+    if (timeout->via.u64 > most)
+        return bad_params(call,
+                          "timeout_ms is %" PRIu64 "; at most %" PRIu64 " (limits.max_wait_ms)",
+                          timeout->via.u64, most);
+    bool is_there = announced->number != 0 && announced->identity == identity;
+    int r = is_there ? 0 : begin_wait(call, WAIT_ANNOUNCED, identity, timeout->via.u64);
+    if (r == 0)
+        reply_bool(call->reply, is_there);
+    return r;
+}
+
 static void reply_pair_fact(struct reply *reply, const char *name, uint64_t fact, bool is_known)
 {
     reply_text(reply, name);
     if (is_known)
         reply_number(reply, fact);
+    else
+        reply_nil(reply);
+}
+
+static void reply_text_or_nil(struct reply *reply, const char *text)
+{
+    if (text)
+        reply_text(reply, text);
     else
         reply_nil(reply);
 }
@@ -118,7 +155,6 @@ static void reply_metadata(struct reply *reply, const struct act_info *info)
     const struct act_metadata *metadata = &info->metadata;
     bool is_full = info->metadata_state == ACT_METADATA_FULL;
     bool has_tables = is_full || info->metadata_state == ACT_METADATA_TABLES;
-    reply_text(reply, "metadata");
     reply_map(reply, 6);
     reply_pair_text(reply, "state", states[info->metadata_state]);
     reply_pair_fact(reply, "n_keys", metadata->n_keys, is_full);
@@ -152,6 +188,7 @@ int method_info(struct call *call)
     spend(call, INFO_WORK);
     if (snapshot->tree)
         act_info(snapshot->tree, &info);
+    const char *values = info.values == ACT_VALUES_BYTES ? "bytes" : "u64";
     reply_map(reply, 6);
     reply_pair_text(reply, "server", "actd");
     reply_pair_text(reply, "version", ACTD_VERSION);
@@ -161,18 +198,20 @@ int method_info(struct call *call)
     reply_text(reply, "path");
     reply_bytes(reply, slice_of_str(snapshot->path)); /* a path is bytes, not always UTF-8 */
     reply_pair_text(reply, "format", "ACTree03");
-    reply_pair_text(reply, "values", info.values == ACT_VALUES_BYTES ? "bytes" : "u64");
+    reply_text(reply, "values");
+    reply_text_or_nil(reply, snapshot->tree ? values : NULL);
     reply_pair_number(reply, "size_bytes", snapshot->generation.size_bytes);
     reply_pair_number(reply, "root_offset", snapshot->generation.root_offset);
     reply_pair_number(reply, "mtime_ms",
                       (uint64_t)snapshot->generation.mtime.tv_sec * 1000 +
                           (uint64_t)snapshot->generation.mtime.tv_nsec / 1000000);
     reply_text(reply, "damage");
-    if (snapshot->damage)
-        reply_text(reply, snapshot->damage);
+    reply_text_or_nil(reply, snapshot->damage);
+    reply_text(reply, "metadata");
+    if (snapshot->tree)
+        reply_metadata(reply, &info);
     else
         reply_nil(reply);
-    reply_metadata(reply, &info);
     reply_text(reply, "roots");
     reply_array(reply, snapshot->generation.n_roots);
     for (size_t i = 0; i < snapshot->generation.n_roots; i++)

@@ -134,22 +134,44 @@ void judge_known_entry(struct judging *j, const struct oracle_entry *entry)
     judge_value(j, entry->value);
 }
 
-void judge_generation(struct judging *j)
+static void judge_generation_map(struct judging *j, const struct generation *generation)
 {
-    const struct snapshot *snapshot = j->judge->snapshot;
     char text[24];
-    wire_want_text(&j->wire, "generation");
     wire_want_map(&j->wire, 2);
     wire_want_text(&j->wire, "number");
     uint64_t number = wire_number(&j->wire);
-    wire_want(&j->wire, number == snapshot->generation.number, "another generation");
+    wire_want(&j->wire, number == generation->number, "another generation");
     wire_want_text(&j->wire, "identity");
-    snprintf(text, sizeof text, "%" PRIu64, snapshot->generation.identity);
+    snprintf(text, sizeof text, "%" PRIu64, generation->identity);
     if (j->judge->u64_as_string)
         wire_want_text(&j->wire, text);
     else
-        wire_want(&j->wire, wire_number(&j->wire) == snapshot->generation.identity,
-                  "another identity");
+        wire_want(&j->wire, wire_number(&j->wire) == generation->identity, "another identity");
+}
+
+void judge_generation(struct judging *j)
+{
+    wire_want_text(&j->wire, "generation");
+    judge_generation_map(j, &j->judge->snapshot->generation);
+}
+
+/* true; and behind the response, if there is room, the notification. */
+static void judge_watch(struct judging *j)
+{
+    struct wire *wire = &j->wire;
+    wire_want(wire, wire_bool(wire), "watch is not true");
+    if (!j->judge->announced || (j->judge->is_pool_small && wire_type(wire) == WIRE_NOTHING))
+        return;
+    wire_want_array(wire, 3);
+    wire_want(wire, wire_number(wire) == 2, "no notification");
+    wire_want_text(wire, "generation");
+    wire_want_array(wire, 1);
+    judge_generation_map(j, j->judge->announced);
+}
+
+static bool is_announced(const struct judge *judge, const struct query *query)
+{
+    return judge->announced && judge->announced->identity == query->identity;
 }
 
 /*
@@ -358,12 +380,12 @@ static void judge_list(struct judging *j, answer_fn *answer)
 static void judge_hello(struct judging *j)
 {
     struct wire *wire = &j->wire;
-    static const char *const limits[] = {"max_request_bytes", "max_reply_bytes", "max_keys",
-                                         "max_key_bytes", "max_visited_nodes"};
+    static const char *const limits[] = {"max_request_bytes", "max_reply_bytes",   "max_keys",
+                                         "max_key_bytes",     "max_visited_nodes", "max_wait_ms"};
     const struct config *config = j->judge->config;
     const uint64_t values[] = {config->limits_max_request_bytes, config->limits_max_reply_bytes,
-                               config->limits_max_keys, config->limits_max_key_bytes,
-                               config->limits_max_visited_nodes};
+                               config->limits_max_keys,          config->limits_max_key_bytes,
+                               config->limits_max_visited_nodes, config->limits_max_wait_ms};
     wire_want_map(wire, 6);
     wire_want_text(wire, "server");
     wire_want_text(wire, "actd");
@@ -376,8 +398,8 @@ static void judge_hello(struct judging *j)
     for (unsigned i = 0; i < N_METHODS; i++)
         wire_text(wire);
     wire_want_text(wire, "limits");
-    wire_want_map(wire, 5);
-    for (unsigned i = 0; i < 5; i++) {
+    wire_want_map(wire, 6);
+    for (unsigned i = 0; i < 6; i++) {
         wire_want_text(wire, limits[i]);
         wire_want(wire, wire_number(wire) == values[i], "another limit");
     }
@@ -423,6 +445,13 @@ static void judge_result(struct judging *j)
     case METHOD_info:
         judge_info(j);
         break;
+    case METHOD_watch:
+        judge_watch(j);
+        break;
+    case METHOD_wait_generation:
+        wire_want(&j->wire, wire_bool(&j->wire) == is_announced(j->judge, j->query),
+                  "another generation is announced");
+        break;
     case METHOD_scan:
     case METHOD_range:
         judge_scan(j);
@@ -449,6 +478,22 @@ static void judge_result(struct judging *j)
  * Errors.
  */
 
+static unsigned refused_wait(const struct judge *judge, const struct query *query)
+{
+    if (query->timeout_ms > judge->config->limits_max_wait_ms)
+        return BIT(BAD_PARAMS);
+    bool has_to_wait = !is_announced(judge, query) && query->timeout_ms > 0;
+    return judge->never_waits && has_to_wait && !judge->is_waited_for ? BIT(DRAINING) : 0;
+}
+
+static unsigned refused_pin(const struct judge *judge, const struct query *query)
+{
+    if (query->identity == judge->snapshot->generation.identity)
+        return 0;
+    bool is_coming = judge->offered && query->identity == judge->offered->identity;
+    return is_coming && judge->never_waits && !judge->is_waited_for ? BIT(DRAINING) : BIT(GONE);
+}
+
 /* What a query is refused with, whatever the tree holds; if more is wrong with it, any of them. */
 static unsigned refusals(const struct judge *judge, const struct query *query)
 {
@@ -469,6 +514,10 @@ static unsigned refusals(const struct judge *judge, const struct query *query)
         errors |= BIT(BAD_PARAMS);
     if (query->options & QUERY_BIT(CURSORS) && query->n_cursors != query->n_keys)
         errors |= BIT(BAD_PARAMS);
+    if (query->method == METHOD_wait_generation)
+        errors |= refused_wait(judge, query);
+    if (query->options & QUERY_BIT(PIN))
+        errors |= refused_pin(judge, query);
     if (errors == 0 && has_options && judge_refuses_cursors(judge, query))
         errors |= BIT(BAD_CURSOR);
     return errors;
@@ -480,11 +529,16 @@ static bool is_in_order(enum method_id method)
            method != METHOD_prefixes;
 }
 
+static bool needs_tree(const struct query *query)
+{
+    return query->method < METHOD_info && query->method != METHOD_hello &&
+           query->method != METHOD_ping;
+}
+
 static bool may_be_corrupt(const struct judge *judge, const struct query *query)
 {
     bool has_errors_inside = query->is_list && query->method != METHOD_mscan;
-    return !judge->is_whole && query->method != METHOD_hello && query->method != METHOD_ping &&
-           query->method != METHOD_info && query->method != METHOD_stats && !has_errors_inside;
+    return !judge->is_whole && needs_tree(query) && !has_errors_inside;
 }
 
 /* Errors that may come while it is worked on. Where all keys are short enough, a walk finds none
@@ -502,12 +556,6 @@ static unsigned failures(const struct judge *judge, const struct query *query,
         !judge_has_ample_budget(judge, query))
         errors |= BIT(LIMIT);
     return errors;
-}
-
-static bool needs_tree(const struct query *query)
-{
-    return query->method != METHOD_hello && query->method != METHOD_ping &&
-           query->method != METHOD_info && query->method != METHOD_stats;
 }
 
 static const char *judge_error(const struct judge *judge, const struct query *query,

@@ -25,6 +25,9 @@ struct judge {
     /* When the request was worked on. */
     bool errors_as_string, u64_as_string;
     bool is_damaged, is_draining;
+    const struct generation *announced, *offered; /* or NULL */
+    bool is_waited_for;                           /* the client has waited as long as it said */
+    bool never_waits;
     bool is_pool_small; /* BUSY may come at any time */
 };
 

@@ -3,9 +3,14 @@
  */
 #include "query.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #define PAGE_OPTIONS                                                                               \
     (QUERY_BIT(LIMIT) | QUERY_BIT(MAX_BYTES) | QUERY_BIT(MAX_VISITED_NODES) | QUERY_BIT(REVERSE) | \
-     QUERY_BIT(KEYS_ONLY))
+     QUERY_BIT(KEYS_ONLY) | QUERY_BIT(PIN))
+#define LIST_OPTIONS   (QUERY_BIT(ERRORS) | QUERY_BIT(PIN))
+#define BUDGET_OPTIONS (QUERY_BIT(MAX_VISITED_NODES) | QUERY_BIT(PIN))
 
 /* What methods take. */
 static const struct shape {
@@ -14,18 +19,18 @@ static const struct shape {
     unsigned options, list_options;
 } shapes[N_METHODS] = {
     [METHOD_get] = {.n_keys = 1},
-    [METHOD_mget] = {.must_list = true, .list_options = QUERY_BIT(ERRORS)},
+    [METHOD_mget] = {.must_list = true, .list_options = LIST_OPTIONS},
     [METHOD_exists] = {.n_keys = 1},
     [METHOD_node] = {.n_keys = 1},
     [METHOD_scan] = {.n_keys = 1, .options = PAGE_OPTIONS | QUERY_BIT(CURSOR)},
     [METHOD_range] = {.n_keys = 2, .options = PAGE_OPTIONS | QUERY_BIT(CURSOR)},
     [METHOD_mscan] = {.must_list = true, .list_options = PAGE_OPTIONS | QUERY_BIT(CURSORS)},
-    [METHOD_count] = {.n_keys = 1, .options = QUERY_BIT(MAX_VISITED_NODES)},
-    [METHOD_longest_prefix] = {.n_keys = 1, .may_list = true, .list_options = QUERY_BIT(ERRORS)},
-    [METHOD_prefixes] = {.n_keys = 1, .may_list = true, .list_options = QUERY_BIT(ERRORS)},
+    [METHOD_count] = {.n_keys = 1, .options = BUDGET_OPTIONS},
+    [METHOD_longest_prefix] = {.n_keys = 1, .may_list = true, .list_options = LIST_OPTIONS},
+    [METHOD_prefixes] = {.n_keys = 1, .may_list = true, .list_options = LIST_OPTIONS},
     [METHOD_next] = {.n_keys = 1},
     [METHOD_prev] = {.n_keys = 1},
-    [METHOD_explore] = {.n_keys = 1, .options = QUERY_BIT(MAX_VISITED_NODES)},
+    [METHOD_explore] = {.n_keys = 1, .options = BUDGET_OPTIONS},
 };
 
 static const char *const method_texts[] = {
@@ -39,6 +44,7 @@ static const char *const option_texts[QUERY_OPTIONS] = {
     [QUERY_REVERSE] = "reverse", [QUERY_MAX_VISITED_NODES] = "max_visited_nodes",
     [QUERY_ERRORS] = "errors",   [QUERY_KEYS_ONLY] = "keys_only",
     [QUERY_CURSOR] = "cursor",   [QUERY_CURSORS] = "cursors",
+    [QUERY_PIN] = "pin",
 };
 
 unsigned query_allowed(const struct query *query)
@@ -57,11 +63,11 @@ static bool can_have_flaw(const struct query *query)
 {
     switch (query->flaw) {
     case FLAW_KEY_TYPE:
-        return query->n_keys > 0;
+        return query->n_keys > 0 || query->method == METHOD_wait_generation;
     case FLAW_LIST_TYPE:
         return shapes[query->method].must_list;
     case FLAW_NO_PARAMS:
-        return query->n_keys > 0 || query->is_list;
+        return query->n_keys > 0 || query->is_list || query->method == METHOD_wait_generation;
     case FLAW_OPTION_TYPE:
     case FLAW_OPTION_TWICE:
         return has_options(query);
@@ -134,8 +140,33 @@ static void pack_key(const struct query *query, msgpack_packer *packer, size_t i
         pack_bytes(packer, query->keys[i], query->is_text);
 }
 
+static void pack_identity(const struct query *query, msgpack_packer *packer)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, query->identity);
+    if (query->is_identity_text)
+        msgpack_pack_str_with_body(packer, text, strlen(text));
+    else
+        msgpack_pack_uint64(packer, query->identity);
+}
+
+static void pack_wait(const struct query *query, msgpack_packer *packer)
+{
+    bool is_flawed = query->flaw == FLAW_KEY_TYPE;
+    if (is_flawed && query->flaw_at & 1)
+        pack_wrong(packer, query->flaw_at / 16);
+    else
+        pack_identity(query, packer);
+    if (is_flawed && !(query->flaw_at & 1))
+        pack_wrong(packer, query->flaw_at / 16);
+    else
+        msgpack_pack_uint64(packer, query->timeout_ms);
+}
+
 static void pack_keys(const struct query *query, msgpack_packer *packer)
 {
+    if (query->method == METHOD_wait_generation)
+        pack_wait(query, packer);
     if (query->flaw == FLAW_LIST_TYPE) {
         pack_wrong(packer, query->flaw_at);
         return;
@@ -178,6 +209,9 @@ static void pack_option(const struct query *query, msgpack_packer *packer, enum 
         break;
     case QUERY_ERRORS:
         pack_bool(packer, query->errors);
+        break;
+    case QUERY_PIN:
+        pack_identity(query, packer);
         break;
     case QUERY_CURSOR:
         pack_bytes(packer, query->cursor, false);
@@ -260,7 +294,9 @@ void query_pack(const struct query *query, uint32_t msgid, msgpack_sbuffer *ret)
     const char *name = method_texts[query->method];
     bool is_flawed = query->flaw >= FLAW_OPTIONS_TYPE && query->flaw <= FLAW_OPTION_TWICE;
     bool with_options = has_options(query) || is_flawed;
-    size_t n = query->flaw == FLAW_LIST_TYPE || query->is_list ? 1 : query->n_keys;
+    size_t n = query->flaw == FLAW_LIST_TYPE || query->is_list ? 1
+               : query->method == METHOD_wait_generation       ? 2
+                                                               : query->n_keys;
     msgpack_packer_init(&packer, ret, msgpack_sbuffer_write);
     msgpack_pack_array(&packer, 4);
     msgpack_pack_int(&packer, 0);

@@ -21,6 +21,7 @@ enum query_option {
     QUERY_ERRORS,
     QUERY_CURSOR,
     QUERY_CURSORS,
+    QUERY_PIN,
     QUERY_OPTIONS
 };
 #define QUERY_BIT(option) (1u << QUERY_##option)
@@ -28,7 +29,7 @@ enum query_option {
 /* What is wrong with it; each is refused with BAD_PARAMS, if nothing else is wrong, too. */
 enum query_flaw {
     FLAW_NONE,
-    FLAW_KEY_TYPE, /* of key number flaw_at */
+    FLAW_KEY_TYPE, /* of key number flaw_at, or of what else is no option */
     FLAW_LIST_TYPE,
     FLAW_NO_PARAMS,
     FLAW_MORE_PARAMS,
@@ -57,6 +58,9 @@ struct query {
     size_t n_cursors;
     bool errors_as_string, u64_as_string; /* hello, which has both options or none */
     bool has_hello_options;
+    uint64_t identity; /* of wait_generation, and the option pin */
+    bool is_identity_text;
+    uint64_t timeout_ms; /* wait_generation */
 
     enum query_flaw flaw;
     unsigned flaw_at; /* which one, and which wrong value */

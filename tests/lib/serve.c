@@ -109,9 +109,13 @@ static int run(struct serve *serve, struct slice message, const struct request *
     serve->pool.is_brief = out_len == 0;
     int r = dispatch_run(&serve->dispatch, request, &serve->session, &serve->out, &progress, &cost);
     serve->pool.is_brief = false;
-    if (r == DISPATCH_AGAIN) {
-        if (take(serve, message, &progress, out_len, ret_job) == 0)
-            return SERVE_SLICED;
+    if (r == DISPATCH_AGAIN || r == DISPATCH_WAIT) {
+        bool has_to_wait = r == DISPATCH_WAIT;
+        if (take(serve, message, &progress, out_len, ret_job) == 0) {
+            if (has_to_wait)
+                ret_job->snapshot = NULL;
+            return has_to_wait ? SERVE_WAITING : SERVE_SLICED;
+        }
         serve->out.tail = serve->out.head + out_len;
         r = dispatch_give_up(&serve->dispatch, request, serve->session.mode, "out of buffers",
                              &serve->out);
@@ -163,9 +167,13 @@ int serve_slice(struct serve *serve, struct serve_job *job)
             return r;
         job->decoded_as = serve->decoder.n_decoded;
     }
+    if (!job->snapshot)
+        job->snapshot = current;
     dispatch->snapshot = job->snapshot;
     int r = dispatch_resume(dispatch, &job->request, job->mode, &job->out, &job->progress);
     dispatch->snapshot = current;
+    if (r == DISPATCH_WAIT)
+        job->snapshot = NULL;
     return r;
 }
 

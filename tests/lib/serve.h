@@ -25,7 +25,7 @@ struct serve {
 
 /* A request between its slices. */
 struct serve_job {
-    struct snapshot *snapshot;
+    struct snapshot *snapshot; /* NULL: it waits */
     struct reply_mode mode;
     struct progress progress;
     struct buf message, out;
@@ -48,9 +48,10 @@ void serve_switch(struct serve *serve, struct snapshot *snapshot);
 #define SERVE_IGNORED 2
 #define SERVE_MORE    3 /* it is no whole message */
 #define SERVE_CLOSED  4 /* it is none at all; there may be a reply */
+#define SERVE_WAITING 5 /* as SERVE_SLICED, when dispatch_may_go_on says so */
 
 /* One message; its reply, if it is there already, is the end of out. */
 int serve_message(struct serve *serve, struct slice message, struct serve_job *ret_job);
-/* One slice. 0: job->out is the reply; DISPATCH_AGAIN; or -errno. */
+/* One slice. 0: job->out is the reply; DISPATCH_AGAIN; DISPATCH_WAIT; or -errno. */
 int serve_slice(struct serve *serve, struct serve_job *job);
 void serve_job_deinit(struct serve_job *job);
