@@ -52,18 +52,28 @@ static size_t unsent_bytes(const struct conn *conn)
     return buf_len(&conn->out) + buf_len(&conn->sending) + conn->finished_bytes;
 }
 
+/* Those that wait for a generation do not count. */
+static bool is_oldest(const struct job *job)
+{
+    const struct job *older = job->next;
+    while (older && older->is_waiting)
+        older = older->next;
+    return !older;
+}
+
 bool conn_may_work(const struct conn *conn, const struct job *job)
 {
     const uint64_t high_water = conn->worker->config->limits_high_water_bytes;
-    bool is_oldest = !job->next;
-    return unsent_bytes(conn) < high_water && (is_oldest || conn->unfinished_bytes < high_water);
+    return unsent_bytes(conn) < high_water &&
+           (conn->unfinished_bytes < high_water || is_oldest(job));
 }
 
 /* Does it owe nothing of what it was asked before? Then the buffers for the next request and its
  * reply are mostly given back at once. */
 static bool is_even(const struct conn *conn)
 {
-    return buf_len(&conn->sending) == 0 && conn->finished_bytes == 0 && conn->n_jobs == 0;
+    return buf_len(&conn->sending) == 0 && conn->finished_bytes == 0 &&
+           conn->n_jobs == conn->n_waiting;
 }
 
 /* Nearly all buffers are taken. */
@@ -79,7 +89,7 @@ static bool has_room(const struct conn *conn)
     if (is_short(&conn->worker->buffers) && buf_len(&conn->sending) + conn->finished_bytes > 0)
         return false;
     return unsent_bytes(conn) + conn->unfinished_bytes < config->limits_high_water_bytes &&
-           conn->n_jobs < config->limits_max_sliced_requests;
+           conn->n_jobs < config->limits_max_sliced_requests && conn->n_holding == 0;
 }
 
 static void update_reading(struct conn *conn)
@@ -152,10 +162,14 @@ static int run_request(struct conn *conn, struct slice message, const struct req
     conn->worker->buffers.is_brief = is_even(conn);
     int r = dispatch_run(dispatch, request, &conn->session, &conn->out, &progress, ret_cost);
     conn->worker->buffers.is_brief = false;
-    if (r == DISPATCH_AGAIN) {
+    if (r == DISPATCH_AGAIN || r == DISPATCH_WAIT) {
+        bool has_to_wait = r == DISPATCH_WAIT;
         r = job_new(conn, message, &progress, out_len, &job);
         if (r == 0) {
-            job_make_ready(job);
+            if (has_to_wait)
+                job_wait(job);
+            else
+                job_make_ready(job);
             return 0;
         }
         conn->out.tail = conn->out.head + out_len;
@@ -315,10 +329,23 @@ static void take_finished(struct conn *conn)
     job_free_unlinked(job);
 }
 
+/* Of the generations that it wants to be told, the newest: one more notification only when the last
+ * write is done, so that they do not pile up for who does not read. Before replies of jobs, which
+ * may be long. */
+static void tell_news(struct conn *conn)
+{
+    struct worker *worker = conn->worker;
+    if (conn->state == CONN_OPEN && dispatch_is_news(&worker->dispatch, &conn->session) &&
+        unsent_bytes(conn) < worker->config->limits_high_water_bytes)
+        (void)dispatch_tell(&worker->dispatch, &conn->session, &conn->out);
+}
+
 static void conn_flush(struct conn *conn)
 {
     if (conn->is_writing || conn->state == CONN_CLOSING)
         return;
+    if (conn->session.is_watching)
+        tell_news(conn);
     take_finished(conn);
     if (buf_len(&conn->out) == 0)
         return;
@@ -339,6 +366,8 @@ static void conn_flush(struct conn *conn)
     take_finished(conn);
     if (buf_len(&conn->out) == 0)
         return;
+    if (conn->session.is_watching)
+        buf_trim(&conn->out); /* many may be told at once, and not read it */
     struct buf empty = conn->sending;
     assert(buf_len(&empty) == 0);
     conn->sending = conn->out;
@@ -352,7 +381,7 @@ static void unpark_jobs(struct conn *conn)
     struct job *previous;
     for (struct job *job = conn->n_parked > 0 ? conn->oldest_job : NULL; job; job = previous) {
         previous = job->previous;
-        if (conn_may_work(conn, job))
+        if (job->is_parked && conn_may_work(conn, job))
             job_make_ready(job);
     }
 }
@@ -554,6 +583,8 @@ static void unlink_conn(struct conn *conn)
         worker->conns = conn->next;
     if (worker->sweep.at == conn)
         worker->sweep.at = conn->next;
+    if (worker->telling == conn)
+        worker->telling = conn->next;
     worker_take_turn(worker, conn);
 }
 
@@ -663,7 +694,7 @@ static const char *overdue(const struct conn *conn, uint64_t now)
     if (conn->partial_since_ms != 0)
         return now - conn->partial_since_ms >= config->limits_frame_timeout_ms ? "frame_timeout_ms"
                                                                                : NULL;
-    if (config->limits_idle_timeout_ms > 0 && conn->n_jobs == 0 &&
+    if (config->limits_idle_timeout_ms > 0 && conn->n_jobs == 0 && !conn->session.is_watching &&
         now - conn->last_ms >= config->limits_idle_timeout_ms)
         return "idle_timeout_ms";
     return NULL;
@@ -681,5 +712,8 @@ void conn_sweep(struct conn *conn, uint64_t now)
     } else if (conn->is_starved) {
         conn->is_starved = false;
         update_reading(conn);
+    } else if (conn->state == CONN_OPEN && !conn->is_writing &&
+               dispatch_is_news(&conn->worker->dispatch, &conn->session)) {
+        worker_give_turn(conn->worker, conn); /* there was no room to tell it */
     }
 }

@@ -45,7 +45,8 @@ struct conn {
 
     struct job *jobs; /* requests between their slices, newest first, *owned* */
     struct job *oldest_job;
-    unsigned n_jobs, n_parked;
+    unsigned n_jobs, n_parked, n_waiting;
+    unsigned n_holding;                   /* of those that wait: what is behind them waits, too */
     size_t unfinished_bytes;              /* that they have written so far */
     struct job *finished, *last_finished; /* replies that wait for `out` to be sent, *owned* */
     size_t finished_bytes;

@@ -107,6 +107,37 @@ int job_new(struct conn *conn, struct slice message, struct progress *progress, 
     return 0;
 }
 
+/* The connection knows how many of its jobs wait, and how many of these hold up what is behind. */
+static void set_waiting(struct job *job, bool is_waiting)
+{
+    unsigned more = (unsigned)is_waiting - (unsigned)job->is_waiting;
+    job->conn->n_waiting += more;
+    if (job->progress.wait_for == WAIT_SWITCHED)
+        job->conn->n_holding += more;
+    job->is_waiting = is_waiting;
+}
+
+static void stop_waiting(struct job *job)
+{
+    if (!job->is_waiting)
+        return;
+    waiting_remove(&job->conn->worker->waiting, job);
+    set_waiting(job, false);
+}
+
+void job_wait(struct job *job)
+{
+    struct worker *worker = job->conn->worker;
+    worker_let_go(worker, job->snapshot);
+    job->snapshot = NULL;
+    if (worker_wait(worker, job) != 0) {
+        job->progress.is_overdue = true;
+        job_make_ready(job);
+        return;
+    }
+    set_waiting(job, true);
+}
+
 /* Out of the worker's queue. */
 static void make_unready(struct job *job)
 {
@@ -137,6 +168,7 @@ void job_free_unlinked(struct job *job)
 void job_free(struct job *job)
 {
     make_unready(job);
+    stop_waiting(job);
     unlink_job(job);
     job_free_unlinked(job);
 }
@@ -146,6 +178,7 @@ void job_make_ready(struct job *job)
     struct worker *worker = job->conn->worker;
     if (job->is_ready)
         return;
+    stop_waiting(job);
     job->is_ready = true;
     set_parked(job, false);
     job->next_ready = NULL;
@@ -195,6 +228,8 @@ void job_run_next(struct worker *worker)
         set_parked(job, true); /* until conn_pump makes it ready again */
         return;
     }
+    if (!job->snapshot)
+        job->snapshot = snapshot_ref(worker->snapshot);
     int r;
     do {
         r = run_slice(job);
@@ -205,6 +240,9 @@ void job_run_next(struct worker *worker)
     make_unready(job);
     if (r == DISPATCH_AGAIN) {
         job_make_ready(job);
+    } else if (r == DISPATCH_WAIT) {
+        job_wait(job);
+        worker_give_turn(worker, conn); /* another one may now be the oldest that works */
     } else if (r == 0) {
         unlink_job(job);
         conn_finish_job(conn, job);

@@ -8,6 +8,7 @@
  *   ready     waits for its slice                       worker->jobs
  *   parked    its client does not take what it has, or  conn->jobs only
  *             an older job has to come first
+ *   waiting   for a generation: it has no snapshot      worker->waiting
  *   finished  its reply waits until it can be sent      conn->finished
  */
 #pragma once
@@ -22,8 +23,12 @@ struct job {
     struct job *previous, *next; /* in conn->jobs, or next in conn->finished */
     bool is_ready;               /* is in worker->jobs */
     bool is_parked;              /* is counted in conn->n_parked */
+    bool is_waiting;             /* is in worker->waiting, and counted in conn->n_waiting */
     struct job *previous_ready, *next_ready;
-    struct snapshot *snapshot; /* one reference */
+    struct job *previous_waiting, *next_waiting;
+    uint64_t deadline_ms;      /* while it waits */
+    size_t heap_at;            /* its place in worker->waiting.heap */
+    struct snapshot *snapshot; /* one reference, or NULL: it has seen nothing of any yet */
     struct reply_mode mode;
     struct progress progress; /* owned */
     struct buf message;       /* owned: the request */
@@ -35,16 +40,19 @@ struct job {
 };
 
 /* Takes over progress and the reply so far, which is conn->out behind the first out_len bytes.
- * 0; BUF_FULL or -ENOMEM: nothing has changed. */
+ * 0: the caller makes it ready or has it wait. BUF_FULL or -ENOMEM: nothing has changed. */
 int job_new(struct conn *conn, struct slice message, struct progress *progress, size_t out_len,
             struct job **ret);
+
+/* Has it wait for what its progress says; where there is no memory for that, it is overdue. */
+void job_wait(struct job *job);
 
 /* Takes it out of all lists and frees it. */
 void job_free(struct job *job);
 /* Frees one that conn_finish_job was given. */
 void job_free_unlinked(struct job *job);
 
-/* To the end of the worker's queue, if it is not in it. */
+/* To the end of the worker's queue, if it is not in it; also one that waits. */
 void job_make_ready(struct job *job);
 
 /* Gives the job at the head of the worker's queue a slice, and more while the worker has time. It

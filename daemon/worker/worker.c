@@ -21,6 +21,12 @@
  * does. */
 #define ERROR_RESERVE_PART 16
 
+/* Connections, and waiting jobs, that are looked at at once when a generation is announced. */
+#define SPREAD_CONNS 256
+#define SPREAD_JOBS  512
+/* Jobs that are made ready at once because their time is over. */
+#define OVERDUE_JOBS 512
+
 /* The work of first slices between two looks at the sockets, all connections together; beyond it
  * walks and lists become jobs. */
 #define LOOP_WORK (2 * SLICE_WORK)
@@ -59,6 +65,80 @@ static void on_turns(uv_idle_t *idle)
     if (!worker->runnable && !worker->jobs &&
         (worker->busy_until_ns == 0 || uv_hrtime() >= worker->busy_until_ns))
         uv_idle_stop(idle);
+}
+
+/* What was announced, to those that watch: they get a turn, in which it is told. */
+static void tell_some(struct worker *worker)
+{
+    for (unsigned i = 0; i < SPREAD_CONNS && worker->telling; i++) {
+        struct conn *conn = worker->telling;
+        worker->telling = conn->next;
+        if (dispatch_is_news(&worker->dispatch, &conn->session))
+            worker_give_turn(worker, conn);
+    }
+}
+
+/* It goes on; and so does what it holds up. */
+static void wake_job(struct worker *worker, struct job *job)
+{
+    bool is_holding = job->conn->n_holding > 0;
+    job_make_ready(job);
+    if (is_holding)
+        worker_give_turn(worker, job->conn);
+}
+
+static void wake_some(struct worker *worker)
+{
+    struct job *job;
+    for (unsigned i = 0; i < SPREAD_JOBS && (job = waiting_next(&worker->waiting)); i++)
+        if (dispatch_may_go_on(&worker->dispatch, &job->progress))
+            wake_job(worker, job);
+}
+
+static void on_spread(uv_idle_t *idle)
+{
+    struct worker *worker = idle->data;
+    tell_some(worker);
+    wake_some(worker);
+    if (!worker->telling && !worker->waiting.at)
+        uv_idle_stop(idle);
+}
+
+/* Some of what jobs wait for has changed. */
+static void look_at_waiting(struct worker *worker)
+{
+    waiting_look(&worker->waiting);
+    if (worker->waiting.at)
+        uv_idle_start(&worker->spread, on_spread);
+}
+
+static void on_alarm(uv_timer_t *alarm);
+
+/* The loop wakes up when the first job that waits is overdue. */
+static void set_alarm(struct worker *worker)
+{
+    const struct job *job = waiting_first(&worker->waiting);
+    uint64_t now = uv_now(worker->loop);
+    if (!job)
+        uv_timer_stop(&worker->alarm);
+    else if (!uv_is_active((uv_handle_t *)&worker->alarm) ||
+             now + uv_timer_get_due_in(&worker->alarm) != job->deadline_ms)
+        uv_timer_start(&worker->alarm, on_alarm,
+                       job->deadline_ms > now ? job->deadline_ms - now : 1, 0);
+}
+
+static void on_alarm(uv_timer_t *alarm)
+{
+    struct worker *worker = alarm->data;
+    uint64_t now = uv_now(worker->loop);
+    struct job *job;
+    for (unsigned i = 0; i < OVERDUE_JOBS && (job = waiting_first(&worker->waiting)); i++) {
+        if (job->deadline_ms > now)
+            break;
+        job->progress.is_overdue = true;
+        wake_job(worker, job);
+    }
+    set_alarm(worker);
 }
 
 /* Before the first connection of a round: were buffers short in the last one? Then who reads slowly
@@ -137,18 +217,21 @@ int worker_init(struct worker *worker, uv_loop_t *loop, const struct board *boar
     }
     worker->stats = &board->own_page->stats;
     worker->dispatch.board = board;
+    worker->dispatch.announced = &worker->announced;
     worker->dispatch.stats = worker->stats;
     buf_pool_init(&worker->buffers, config->limits_max_buffer_bytes);
     worker->buffers.reserve_bytes = config->limits_max_buffer_bytes / ERROR_RESERVE_PART;
     worker->buffers.block_bytes = config->limits_max_buffer_bytes / BLOCKS_PART;
     /* These cannot fail. */
     uv_idle_init(loop, &worker->turns);
+    uv_idle_init(loop, &worker->spread);
     uv_prepare_init(loop, &worker->look);
     uv_prepare_start(&worker->look, on_look);
     uv_unref((uv_handle_t *)&worker->look);
     uv_timer_init(loop, &worker->sweep_timer);
-    worker->turns.data = worker->look.data = worker;
-    worker->sweep_timer.data = worker;
+    uv_timer_init(loop, &worker->alarm);
+    worker->turns.data = worker->look.data = worker->spread.data = worker;
+    worker->sweep_timer.data = worker->alarm.data = worker;
     return 0;
 }
 
@@ -158,6 +241,24 @@ void worker_switch(struct worker *worker, struct snapshot *snapshot)
     worker->snapshot = worker->dispatch.snapshot = snapshot;
     worker->board->own_page->generation = snapshot->generation.number;
     worker_let_go(worker, before);
+    look_at_waiting(worker);
+}
+
+void worker_offer(struct worker *worker, const struct generation *generation)
+{
+    if (generation)
+        worker->offered = *generation;
+    worker->dispatch.offered = generation ? &worker->offered : NULL;
+    look_at_waiting(worker);
+}
+
+void worker_announce(struct worker *worker, const struct generation *generation)
+{
+    worker->announced = *generation;
+    worker->telling = worker->conns;
+    if (worker->telling)
+        uv_idle_start(&worker->spread, on_spread);
+    look_at_waiting(worker);
 }
 
 void worker_let_go(struct worker *worker, struct snapshot *snapshot)
@@ -218,6 +319,15 @@ void worker_wake(struct worker *worker)
     uv_idle_start(&worker->turns, on_turns);
 }
 
+int worker_wait(struct worker *worker, struct job *job)
+{
+    uint64_t deadline_ms = uv_now(worker->loop) + job->progress.wait_ms;
+    int r = waiting_add(&worker->waiting, job, deadline_ms);
+    if (r == 0)
+        set_alarm(worker);
+    return r;
+}
+
 uint64_t worker_max_elements(const struct config *config)
 {
     return 2 * config->limits_max_keys + 64;
@@ -234,7 +344,8 @@ void worker_stay_awake(struct worker *worker)
 void worker_drain(struct worker *worker)
 {
     struct conn *next;
-    worker->is_draining = true;
+    worker->is_draining = worker->dispatch.never_waits = true;
+    look_at_waiting(worker);
     for (struct conn *conn = worker->conns; conn; conn = next) {
         next = conn->next;
         conn_drain(conn);
@@ -257,11 +368,14 @@ void worker_close(struct worker *worker)
     assert(!worker->conns);
     uv_close((uv_handle_t *)&worker->look, NULL);
     uv_close((uv_handle_t *)&worker->turns, NULL);
+    uv_close((uv_handle_t *)&worker->spread, NULL);
+    uv_close((uv_handle_t *)&worker->alarm, NULL);
     uv_close((uv_handle_t *)&worker->sweep_timer, NULL);
 }
 
 void worker_deinit(struct worker *worker)
 {
+    waiting_deinit(&worker->waiting);
     request_decoder_deinit(&worker->decoder);
     request_decoder_deinit(&worker->job_decoder);
     dispatch_deinit(&worker->dispatch);

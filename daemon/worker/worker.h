@@ -8,6 +8,7 @@
 #pragma once
 
 #include "daemon/worker/dispatch.h"
+#include "daemon/worker/waiting.h"
 
 #include <uv.h>
 
@@ -28,6 +29,8 @@ struct worker {
     const struct config *config; /* borrowed */
     const struct board *board;   /* borrowed */
     struct snapshot *snapshot;   /* one reference; NULL before the first worker_switch */
+    struct generation announced; /* that all workers answer from; number 0: none yet */
+    struct generation offered;   /* if dispatch.offered: that is mapped, to be switched to soon */
     struct worker_stats *stats;  /* borrowed: our part of the board */
     struct buf_pool buffers;
     struct request_decoder decoder;     /* of what has just come */
@@ -38,6 +41,10 @@ struct worker {
     struct conn *last_runnable;
     struct job *jobs; /* that wait for their next slice: a queue */
     struct job *last_job;
+    struct waiting waiting; /* jobs that wait for a generation */
+    uv_timer_t alarm;       /* active while there are some: for the first that is overdue */
+    struct conn *telling;   /* the next one that is perhaps to be told, or NULL: all are */
+    uv_idle_t spread;       /* active while some are, or waiting jobs are looked at */
     uv_prepare_t look; /* renews what first slices may take, before the loop looks at the sockets */
     uv_idle_t turns;   /* active while there are runnable ones or jobs, or until busy_until_ns */
     bool had_job;      /* not turns of connections, when the loop was last busy */
@@ -60,6 +67,12 @@ int worker_init(struct worker *worker, uv_loop_t *loop, const struct board *boar
 
 /* From now on requests are answered from that generation. Takes over the reference. */
 void worker_switch(struct worker *worker, struct snapshot *snapshot);
+/* That generation is mapped, and this worker or another one may answer from it soon: requests that
+ * are pinned to it wait. NULL: there is none any more. Copied. */
+void worker_offer(struct worker *worker, const struct generation *generation);
+/* All workers answer from that generation, this one, too: who watches or waits is told. Copied. */
+void worker_announce(struct worker *worker, const struct generation *generation);
+
 /* Gives back a reference. NULL is fine. */
 void worker_let_go(struct worker *worker, struct snapshot *snapshot);
 /* A check has just failed. */
@@ -79,6 +92,10 @@ bool worker_has_time(const struct worker *worker);
 
 /* A job has come into the queue. */
 void worker_wake(struct worker *worker);
+
+/* The job comes to those that wait; it is made ready when it may go on, or its time is over. 0 or
+ * -ENOMEM. */
+int worker_wait(struct worker *worker, struct job *job);
 
 /* The MessagePack values that a request may have: keys and cursors in lists, and some more. */
 uint64_t worker_max_elements(const struct config *config);
