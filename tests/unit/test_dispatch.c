@@ -4,6 +4,7 @@
  */
 #include "buildertest.h"
 #include "daemon/stats.h"
+#include "daemon/worker/call.h"
 #include "judge.h"
 #include "serve.h"
 #include "treetest.h"
@@ -412,6 +413,119 @@ static void a_hello_that_finds_no_room_changes_nothing(void **state)
     treetest_close(&t);
 }
 
+static bool read_identity(const char *text, uint64_t *ret)
+{
+    msgpack_object object = {.type = MSGPACK_OBJECT_STR,
+                             .via.str = {.ptr = text, .size = (uint32_t)strlen(text)}};
+    return param_identity(&object, ret);
+}
+
+static void identities_are_numbers_or_decimal_text(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"",
+                                        "-1",
+                                        "+1",
+                                        " 1",
+                                        "1 ",
+                                        "0x1",
+                                        "1.0",
+                                        "a",
+                                        "/",
+                                        ":",
+                                        "18446744073709551616",
+                                        "99999999999999999999",
+                                        "000000000000000000001"};
+    uint64_t identity = 7;
+    msgpack_object number = {.type = MSGPACK_OBJECT_POSITIVE_INTEGER, .via.u64 = UINT64_MAX};
+    for (size_t i = 0; i < N_ELEMENTS(wrong); i++)
+        assert_false(read_identity(wrong[i], &identity));
+    number.type = MSGPACK_OBJECT_NIL;
+    assert_false(param_identity(&number, &identity));
+    assert_int_equal(identity, 7);
+    number.type = MSGPACK_OBJECT_POSITIVE_INTEGER;
+    assert_true(param_identity(&number, &identity) && identity == UINT64_MAX);
+    assert_true(read_identity("0", &identity) && identity == 0);
+    assert_true(read_identity("007", &identity) && identity == 7);
+    assert_true(read_identity("18446744073709551615", &identity) && identity == UINT64_MAX);
+}
+
+/* All methods that take options but those of hello: another pin is refused, the right one changes
+ * nothing, as a number and as text. */
+static void pins_are_compared(void **state)
+{
+    (void)state;
+    static const enum method_id methods[] = {METHOD_mget,           METHOD_scan,    METHOD_range,
+                                             METHOD_mscan,          METHOD_count,   METHOD_explore,
+                                             METHOD_longest_prefix, METHOD_prefixes};
+    struct treetest t;
+    struct served s;
+    struct serve_job job;
+    unsigned n;
+    treetest_open(&t, "doc/a.act", "doc/a.tsv");
+    served_open(&s, &t.file, &t.oracle);
+    for (size_t i = 0; i < 2 * N_ELEMENTS(methods); i++) {
+        struct query query = query_of(methods[i / 2], slice_of("bar", 3));
+        query.is_list = true;
+        query.n_keys = 1;
+        query_settle(&query);
+        query.options = QUERY_BIT(PIN);
+        query.is_identity_text = i & 1;
+        query.identity = s.snapshot.generation.identity;
+        check_slices(&s, &query, "the right pin");
+        query.identity++;
+        check_slices(&s, &query, "another pin");
+        struct bytes reply = ask(&s, &query, &n);
+        struct judged judged;
+        assert_null(judge_reply(&s.judge, &query, MSGID, slice_of(reply.p, reply.len), &judged));
+        assert_int_equal(judged.error, PROTO_GONE);
+        bytes_free(&reply);
+        /* Offered: it waits; withdrawn, or too late: it is gone. */
+        struct generation offered = {.identity = query.identity};
+        s.serve.dispatch.offered = &offered;
+        assert_int_equal(send_query(&s, &query, &job), SERVE_WAITING);
+        assert_false(dispatch_may_go_on(&s.serve.dispatch, &job.progress));
+        assert_int_equal(serve_slice(&s.serve, &job), DISPATCH_WAIT);
+        job.progress.is_overdue = i & 1;
+        if (!job.progress.is_overdue)
+            s.serve.dispatch.offered = NULL;
+        assert_true(dispatch_may_go_on(&s.serve.dispatch, &job.progress));
+        assert_int_equal(serve_slice(&s.serve, &job), 0);
+        assert_judged(&s, &query, buf_content(&job.out), "gone");
+        serve_job_deinit(&job);
+        s.serve.dispatch.offered = NULL;
+    }
+    served_close(&s);
+    treetest_close(&t);
+}
+
+/* A worker that could not map a file that was overwritten. */
+static void without_a_tree_the_rest_is_answered(void **state)
+{
+    (void)state;
+    struct treetest t;
+    struct served s;
+    treetest_open(&t, "doc/a.act", "doc/a.tsv");
+    served_open(&s, &t.file, &t.oracle);
+    struct act *tree = s.snapshot.tree;
+    s.snapshot.tree = NULL;
+    s.snapshot.damage = "it is gone";
+    for (unsigned method = 0; method < N_METHODS; method++) {
+        struct query query = query_of(method, slice_of("bar", 3));
+        struct judged judged;
+        unsigned n;
+        struct bytes reply = ask(&s, &query, &n);
+        /* The judge does not know this case: NULL is no query. */
+        assert_null(judge_reply(&s.judge, NULL, MSGID, slice_of(reply.p, reply.len), &judged));
+        bool needs_no_tree = method <= METHOD_ping || method >= METHOD_info;
+        assert_int_equal(judged.error, needs_no_tree ? 0 : PROTO_UNAVAILABLE);
+        bytes_free(&reply);
+    }
+    s.snapshot.tree = tree;
+    served_close(&s);
+    treetest_close(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -423,6 +537,9 @@ int main(void)
         cmocka_unit_test(damage_between_slices_ends_in_io_error),
         cmocka_unit_test(a_request_that_finds_no_buffers_is_busy),
         cmocka_unit_test(a_hello_that_finds_no_room_changes_nothing),
+        cmocka_unit_test(identities_are_numbers_or_decimal_text),
+        cmocka_unit_test(pins_are_compared),
+        cmocka_unit_test(without_a_tree_the_rest_is_answered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
