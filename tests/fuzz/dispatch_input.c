@@ -204,6 +204,16 @@ static void input_options(struct input *input, struct query *query)
         query->cursors[i] = input_cursor(input);
 }
 
+/* Of a generation that there is, as a rule. */
+static void input_identity(struct input *input, struct query *query)
+{
+    uint8_t which = input_byte(input);
+    query->is_identity_text = which & 4;
+    query->identity = input->identities[which & 1];
+    if (which >= 240)
+        query->identity += (uint64_t)which - 247;
+}
+
 void input_query(struct input *input, enum method_id method, struct query *ret)
 {
     uint8_t flags = input_byte(input);
@@ -224,6 +234,12 @@ void input_query(struct input *input, enum method_id method, struct query *ret)
     }
     if (query_allowed(ret) != 0)
         input_options(input, ret);
+    if (flags & 16 && query_allowed(ret) & QUERY_BIT(PIN))
+        ret->options |= QUERY_BIT(PIN);
+    if (ret->options & QUERY_BIT(PIN) || method == METHOD_wait_generation)
+        input_identity(input, ret);
+    if (method == METHOD_wait_generation)
+        ret->timeout_ms = flags & 4 ? input_number(input) : 0;
     if (flags >> 5 == 7) {
         ret->flaw = input_byte(input) % QUERY_FLAWS;
         ret->flaw_at = input_byte(input);

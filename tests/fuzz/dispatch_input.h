@@ -21,6 +21,7 @@ struct input {
     struct seen_cursor cursors[CURSORS_MAX];
     unsigned n_seen;
     size_t max_key_bytes;
+    uint64_t identities[2]; /* of the generations that there are */
 };
 
 uint8_t input_byte(struct input *input);

@@ -4,7 +4,8 @@
  *
  * Input: two bytes for two trees (bit 7: with a cache of tables), one for how they are damaged, and
  * the bytes of that; two for the limits; then requests, most of them well-formed (dispatch_input.h
- * says how they are read), and events: slices for the jobs, another generation, damage, draining.
+ * says how they are read), and events: slices for the jobs, another generation that is offered,
+ * switched to, announced; damage, draining.
  *
  * Every reply must be what the judge says (judge.h). Where budgets and limits of replies do not
  * matter it must also be, byte for byte, what the same request gives in one slice. Requests end,
@@ -62,6 +63,7 @@ struct fuzz {
     struct input input;
     struct serve serve, plain; /* plain: in one slice, with enough room */
     struct served served[2], *now;
+    const struct generation *announced; /* or NULL */
     struct flight flights[JOBS_MAX];
     uint32_t msgid;
     bool is_pool_small, is_closed;
@@ -184,6 +186,9 @@ static struct judge judge_of(const struct fuzz *fuzz, const struct config *confi
                           .u64_as_string = mode->u64_as_string,
                           .is_damaged = served->snapshot.damage,
                           .is_draining = fuzz->serve.dispatch.is_draining,
+                          .announced = fuzz->announced,
+                          .offered = fuzz->serve.dispatch.offered,
+                          .never_waits = fuzz->serve.dispatch.never_waits,
                           .is_pool_small = fuzz->is_pool_small};
 }
 
@@ -272,8 +277,8 @@ static void finish(struct fuzz *fuzz, struct flight *flight, struct slice reply)
     if (flight->has_too_many && judged.error != PROTO_TOO_LARGE)
         wrong = "a message of too many values is taken";
     check_reply(flight, reply, wrong);
-    bool is_plain = query && query->method != METHOD_hello && query->method != METHOD_stats &&
-                    !judge->is_damaged && !judge->is_draining;
+    bool is_plain = query && query->method != METHOD_hello && query->method < METHOD_stats &&
+                    !judge->is_damaged && !judge->is_draining && judged.error != PROTO_DRAINING;
     if (is_plain)
         compare(fuzz, flight, reply, &judged);
     for (size_t i = 0; i < judged.n_cursors; i++)
@@ -290,8 +295,19 @@ static void end_connection(struct fuzz *fuzz)
     fuzz->is_closed = true;
 }
 
-static void give_slice(struct fuzz *fuzz, struct flight *flight)
+/* is_late: if it waits, it does so no longer. */
+static void give_slice(struct fuzz *fuzz, struct flight *flight, bool is_late)
 {
+    bool *is_overdue = &flight->job.progress.is_overdue;
+    if (!flight->job.snapshot) {
+        *is_overdue |= is_late;
+        if (!dispatch_may_go_on(&fuzz->serve.dispatch, &flight->job.progress))
+            return;
+        bool is_draining = flight->judge.is_draining;
+        flight->judge = judge_of(fuzz, &fuzz->serve.config, fuzz->now, &flight->mode);
+        flight->judge.is_draining = is_draining;
+        flight->judge.is_waited_for = *is_overdue;
+    }
     if (fuzz->n_slices++ == SLICES_MAX)
         fuzz->serve.dispatch.slice_work = UINT64_MAX / 2;
     int r = serve_slice(&fuzz->serve, &flight->job);
@@ -314,7 +330,7 @@ static void give_slices(struct fuzz *fuzz, unsigned n)
     for (; n > 0 && !fuzz->is_closed; n--) {
         struct flight *flight = &fuzz->flights[input_byte(&fuzz->input) % JOBS_MAX];
         if (flight->is_used)
-            give_slice(fuzz, flight);
+            give_slice(fuzz, flight, false);
     }
 }
 
@@ -325,7 +341,7 @@ static struct flight *begin_flight(struct fuzz *fuzz)
         if (!fuzz->flights[i].is_used)
             return &fuzz->flights[i];
     while (fuzz->flights[0].is_used && !fuzz->is_closed)
-        give_slice(fuzz, &fuzz->flights[0]);
+        give_slice(fuzz, &fuzz->flights[0], true);
     return fuzz->is_closed ? NULL : &fuzz->flights[0];
 }
 
@@ -347,27 +363,27 @@ static void send_message(struct fuzz *fuzz, struct flight *flight, struct slice 
     flight->n_slices = 0;
     flight->most_bytes = 0;
     int r = serve_message(serve, slice_of(exact.p, exact.len), &flight->job);
+    bool is_job = r == SERVE_SLICED || r == SERVE_WAITING;
     struct slice after = buf_content(&serve->out);
     check(serve->decoder.zone.chunk_list.head == chunk, "decoding has taken memory");
     check(after.len >= before.len && hash_of(slice_of(after.p, before.len)) == hash,
           "the replies before it are changed");
     struct slice reply =
         slice_of(after.len > 0 ? after.p + before.len : NULL, after.len - before.len);
-    check(!flight->has_query || r < 0 || r == SERVE_REPLIED || r == SERVE_SLICED,
-          "a request is not answered");
+    check(!flight->has_query || r < 0 || r == SERVE_REPLIED || is_job, "a request is not answered");
     if (flight->has_query && flight->query.method == METHOD_hello)
         flight->mode = serve->session.mode;
     flight->judge = judge_of(fuzz, &serve->config, fuzz->now, &flight->mode);
-    flight->is_used = r == SERVE_SLICED;
+    flight->is_used = is_job;
     if (r < 0)
         end_connection(fuzz);
     if (r == SERVE_CLOSED || r == SERVE_MORE) /* another connection goes on */
         frame_init(&serve->frame, serve->frame.max_bytes, serve->frame.max_elements);
     if (r == SERVE_REPLIED || (r == SERVE_CLOSED && reply.len > 0))
         finish(fuzz, flight, reply);
-    else if (r == SERVE_SLICED)
+    else if (is_job)
         check(reply.len == 0, "a job's reply is in the way");
-    if (r != SERVE_REPLIED && r != SERVE_SLICED)
+    if (r != SERVE_REPLIED && !is_job)
         bytes_free(&flight->message);
 }
 
@@ -462,18 +478,44 @@ enum event {
     EVENT_MANY,
     EVENT_SLICES,
     EVENT_SWITCH,
+    EVENT_GENERATION,
     EVENT_END, /* of the tree's soundness, or of the service */
 };
 
 /* Of 32 bytes each, which stands for what: long requests are more likely. */
 static const uint8_t events[32] = {
-    METHOD_hello,   METHOD_ping,     METHOD_get,      METHOD_mget,     METHOD_exists,
-    METHOD_node,    METHOD_scan,     METHOD_range,    METHOD_mscan,    METHOD_count,
-    METHOD_explore, METHOD_prefixes, METHOD_next,     METHOD_prev,     METHOD_longest_prefix,
-    METHOD_info,    METHOD_stats,    EVENT_NEXT_PAGE, EVENT_BYTES,     EVENT_PARAMS,
-    EVENT_SLICES,   EVENT_SWITCH,    EVENT_END,       METHOD_scan,     METHOD_range,
-    METHOD_mscan,   METHOD_count,    METHOD_explore,  EVENT_NEXT_PAGE, EVENT_NEXT_PAGE,
-    EVENT_MANY,     METHOD_prefixes,
+    METHOD_hello,
+    METHOD_ping,
+    METHOD_get,
+    METHOD_mget,
+    METHOD_exists,
+    METHOD_node,
+    METHOD_scan,
+    METHOD_range,
+    METHOD_mscan,
+    METHOD_count,
+    METHOD_explore,
+    METHOD_prefixes,
+    METHOD_next,
+    METHOD_prev,
+    METHOD_longest_prefix,
+    METHOD_info,
+    METHOD_stats,
+    EVENT_NEXT_PAGE,
+    EVENT_BYTES,
+    EVENT_PARAMS,
+    EVENT_SLICES,
+    EVENT_SWITCH,
+    EVENT_END,
+    METHOD_scan,
+    METHOD_range,
+    METHOD_mscan,
+    METHOD_watch,
+    METHOD_explore,
+    EVENT_NEXT_PAGE,
+    EVENT_GENERATION,
+    EVENT_MANY,
+    METHOD_wait_generation,
 };
 
 /* The tree is changed in place, or the server stops; what comes then is refused, so it is rare. */
@@ -484,6 +526,23 @@ static void run_end(struct fuzz *fuzz)
         fuzz->serve.dispatch.is_draining = true;
     else if (which >= 200)
         fuzz->now->snapshot.damage = "it was changed";
+}
+
+/* What comes before a switch, and behind it. */
+static void run_generation(struct fuzz *fuzz)
+{
+    uint8_t which = input_byte(&fuzz->input);
+    const struct generation *now = &fuzz->now->snapshot.generation;
+    const struct served *other = fuzz->now == fuzz->served ? fuzz->served + 1 : fuzz->served;
+    struct dispatch *dispatch = &fuzz->serve.dispatch;
+    if (which & 1)
+        dispatch->offered = &other->snapshot.generation;
+    if (which & 2)
+        dispatch->offered = NULL;
+    if (which & 4)
+        dispatch->announced = fuzz->announced = now;
+    if (which >= 248)
+        dispatch->never_waits = true;
 }
 
 static void run_event(struct fuzz *fuzz, unsigned event)
@@ -504,6 +563,9 @@ static void run_event(struct fuzz *fuzz, unsigned event)
         fuzz->now = fuzz->now == fuzz->served ? fuzz->served + 1 : fuzz->served;
         serve_switch(&fuzz->serve, &fuzz->now->snapshot);
         fuzz->input.tree = fuzz->now->tree;
+        break;
+    case EVENT_GENERATION:
+        run_generation(fuzz);
         break;
     case EVENT_END:
         run_end(fuzz);
@@ -528,7 +590,7 @@ static void run(struct fuzz *fuzz)
     }
     for (unsigned i = 0; i < JOBS_MAX; i++)
         while (fuzz->flights[i].is_used && !fuzz->is_closed)
-            give_slice(fuzz, &fuzz->flights[i]);
+            give_slice(fuzz, &fuzz->flights[i], true);
 }
 
 static void begin_plain(struct fuzz *fuzz)
@@ -551,6 +613,8 @@ static void begin(struct fuzz *fuzz)
     set_limits(fuzz, limits, more);
     fuzz->now = fuzz->served;
     fuzz->input.tree = fuzz->now->tree;
+    for (unsigned i = 0; i < 2; i++)
+        fuzz->input.identities[i] = fuzz->served[i].snapshot.generation.identity;
     serve_begin(&fuzz->serve, &fuzz->now->snapshot);
     set_slices(fuzz, more);
     begin_plain(fuzz);
