@@ -105,7 +105,9 @@ const struct config_option config_options[] = {
      "Requests of one connection that are answered before the others have their turn (a key of\n"
      "a list counts as one more, a long scan as some hundreds)."},
     {"limits", "idle_timeout_ms", CONFIG_NUMBER, FIELD(limits_idle_timeout_ms), "0", 0,
-     24 * HOUR_MS, NULL, "Close a connection that has been idle for so long. 0: never."},
+     24 * HOUR_MS, NULL,
+     "Close a connection that has been idle for so long. 0: never. One that watches generations,\n"
+     "or waits for one, is not idle."},
     {"limits", "frame_timeout_ms", CONFIG_NUMBER, FIELD(limits_frame_timeout_ms), "30000", 100,
      HOUR_MS, NULL, "Close a connection whose begun request is not complete after so long."},
     {"limits", "write_timeout_ms", CONFIG_NUMBER, FIELD(limits_write_timeout_ms), "30000", 100,

@@ -8,6 +8,7 @@ import ast
 import os
 import re
 import shutil
+import signal
 import socket
 
 import msgpack
@@ -272,6 +273,8 @@ class Connection:
 
 
 HALF_DRAIN = "half of limits.drain_timeout_ms passes"
+RENAME = re.compile(r"(\S+) is renamed over the served file, and SIGHUP")
+EMPTY = "the served file is emptied, all workers are killed, and the client connects again"
 OVERWRITE = "the first 16 bytes of the served file are overwritten with zeros"
 
 
@@ -295,9 +298,16 @@ class Probe:
         return error is not None and error[0] == rpc.DRAINING
 
 
+def children_of(pid):
+    """The processes that it has started."""
+    with open(f"/proc/{pid}/task/{pid}/children") as children:
+        return [int(child) for child in children.read().split()]
+
+
 class Replay:
     def __init__(self, example, daemon, address, tree):
         self.daemon = daemon
+        self.address = address
         self.tree = tree
         self.connection = Connection(address)
         self.pending = b""
@@ -343,6 +353,18 @@ class Replay:
         elif step.hex == OVERWRITE:
             with open(self.tree, "r+b") as tree:
                 tree.write(bytes(16))
+        elif match := RENAME.fullmatch(step.hex):
+            new = self.tree.with_name("new")
+            shutil.copyfile(paths.DATA / match[1], new)
+            os.utime(new, (MTIME_S, MTIME_S))
+            os.rename(new, self.tree)
+            self.daemon.send_signal(signal.SIGHUP)
+        elif step.hex == EMPTY:
+            os.truncate(self.tree, 0)
+            for child in children_of(self.daemon.pid):
+                os.kill(child, signal.SIGKILL)
+            self.connection.sock.close()
+            self.connection = Connection(self.address)
         else:
             raise AssertionError(f"{step!r}: no such event")
 
