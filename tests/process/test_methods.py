@@ -16,7 +16,8 @@ ORACLE = oracle_of(paths.CITIES)
 
 METHODS = [
     "hello", "ping", "get", "mget", "exists", "node", "scan", "range", "mscan", "count",
-    "longest_prefix", "prefixes", "next", "prev", "explore", "info", "stats",
+    "longest_prefix", "prefixes", "next", "prev", "explore", "info", "stats", "watch",
+    "wait_generation",
 ]
 
 
@@ -36,6 +37,7 @@ def test_hello_tells_what_the_server_is(client):
         "max_keys": 10000,
         "max_key_bytes": 1 << 20,
         "max_visited_nodes": 10000000,
+        "max_wait_ms": 600000,
     }
     assert hello["limits"] == limits
     assert set(hello["generation"]) == {"number", "identity"}

@@ -410,23 +410,26 @@ def test_a_cursor_goes_on_in_another_tree(actd, tmp_path):
 EXT = msgpack.ExtType(5, b"abcdef")
 NO_BYTES = [True, False, 0, -1, 1.5, [], [b"a"], {}, EXT]
 NO_COUNT = [None, True, 0, -1, -(2**63), 1.0, "1", b"1", [], [1], {}, EXT]
+NO_PIN = [None, True, -1, 1.0, "", "x", "1 ", [], {}, EXT]
 NO_BOOL = [None, 0, 1, "true", b"", [], {}, 1.0, EXT]
 NO_OPTIONS = [None, True, 0, "limit", b"", [], [["limit", 1]], EXT, {"other": 1}, {"": 1}, {1: 1},
               {None: 1}, {"limit\0": 1}, {"x" * 1000: 1}]
 
 # A call without options, the options that it takes, and some that it does not.
 PAGE = {"limit": NO_COUNT, "max_bytes": NO_COUNT, "reverse": NO_BOOL, "keys_only": NO_BOOL,
-        "max_visited_nodes": NO_COUNT}
+        "max_visited_nodes": NO_COUNT, "pin": NO_PIN}
+BUDGET = {"max_visited_nodes": NO_COUNT, "pin": NO_PIN}
+LIST = {"errors": NO_BOOL, "pin": NO_PIN}
 OPTIONS = [
     (["scan", b"a"], {**PAGE, "cursor": NO_BYTES}, ["cursors", "errors", "u64"]),
     (["range", None, None], {**PAGE, "cursor": NO_BYTES}, ["cursors", "errors", "prefix"]),
     (["mscan", [b"a", b"b"]],
      {**PAGE, "cursors": [True, 1, b"a", "a", {}, [], [None], [None] * 3, [None, 1], [1, None],
                           [None, True], [[], []], [None, EXT]]}, ["cursor", "errors"]),
-    (["count", b"a"], {"max_visited_nodes": NO_COUNT}, ["limit", "cursor", "keys_only"]),
-    (["explore", b"a"], {"max_visited_nodes": NO_COUNT}, ["limit", "cursor", "reverse"]),
-    (["longest_prefix", [b"a"]], {"errors": NO_BOOL}, ["limit", "max_visited_nodes"]),
-    (["prefixes", [b"a"]], {"errors": NO_BOOL}, ["limit", "cursor", "max_visited_nodes"]),
+    (["count", b"a"], BUDGET, ["limit", "cursor", "keys_only"]),
+    (["explore", b"a"], BUDGET, ["limit", "cursor", "reverse"]),
+    (["longest_prefix", [b"a"]], LIST, ["limit", "max_visited_nodes"]),
+    (["prefixes", [b"a"]], LIST, ["limit", "cursor", "max_visited_nodes"]),
 ]
 
 ONE_KEY = ["scan", "count", "explore", "next", "prev", "longest_prefix", "prefixes"]

@@ -29,21 +29,25 @@ CALLS = {
     "mget": ["mget", [b"a"]],
 }
 
-PAGE = ["limit", "max_bytes", "max_visited_nodes", "reverse", "keys_only"]
+PAGE = ["limit", "max_bytes", "max_visited_nodes", "reverse", "keys_only", "pin"]
 OPTIONS = {
     "scan": [*PAGE, "cursor"],
     "range": [*PAGE, "cursor"],
     "mscan": [*PAGE, "cursors"],
-    "count": ["max_visited_nodes"],
-    "explore": ["max_visited_nodes"],
-    "longest_prefix": ["errors"],
-    "prefixes": ["errors"],
-    "mget": ["errors"],
+    "count": ["max_visited_nodes", "pin"],
+    "explore": ["max_visited_nodes", "pin"],
+    "longest_prefix": ["errors", "pin"],
+    "prefixes": ["errors", "pin"],
+    "mget": ["errors", "pin"],
 }
 ALL_OPTIONS = [*PAGE, "cursor", "cursors", "errors"]
 
 # What an option is, in words, and what it is not.
 NUMBER = "an integer of 1 or more", [None, True, 0, -1, -(2**63), 1.0, "1", b"1", [], {}, EXT]
+IDENTITY = (
+    "neither an integer nor decimal text",
+    [None, True, -1, 1.0, "", "x", "-1", b"1 ", "1" * 21, str(2**64), [], {}, EXT],
+)
 BOOL = "true or false", [None, 0, 1, 1.0, "true", b"", [], {}, EXT]
 KINDS = {
     "limit": NUMBER,
@@ -52,7 +56,9 @@ KINDS = {
     "reverse": BOOL,
     "keys_only": BOOL,
     "errors": BOOL,
+    "pin": IDENTITY,
 }
+# The identity of the tree is put in by the test.
 GOOD = {**dict.fromkeys(PAGE[:3], 2**64 - 1), "reverse": True, "keys_only": False, "errors": True}
 
 
@@ -113,7 +119,7 @@ def test_an_option_that_the_method_has_not_is_named_and_those_that_it_has(client
     names = OPTIONS[method]
     listed = ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]
     others = [name for name in ALL_OPTIONS if name not in names]
-    others += ["", "Limit", "limits", "x" * 40, "pin"]
+    others += ["", "Limit", "limits", "x" * 40, "pins"]
     texts = texts_of(client, [[*CALLS[method], {name: 1}] for name in others])
     plural = "s" if len(names) > 1 else ""
     assert texts == [
@@ -133,7 +139,7 @@ def test_options_that_are_no_map_and_names_that_are_no_strings(client, method):
 @pytest.mark.parametrize("method", OPTIONS)
 def test_an_option_that_stands_twice_is_bad_params(client, method):
     for name in OPTIONS[method]:
-        good = GOOD.get(name, [None, None] if name == "cursors" else None)
+        good = GOOD.get(name, {"cursors": [None, None], "pin": "1"}.get(name))
         for second in (name, name.encode()):
             head = rpc.pack([0, client.next_msgid(), *CALLS[method][:1]])
             params = b"".join(rpc.pack(param) for param in CALLS[method][1:])
@@ -148,6 +154,7 @@ def test_an_option_that_stands_twice_is_bad_params(client, method):
 @pytest.mark.parametrize("method", OPTIONS)
 def test_all_options_together_are_fine_as_str_and_bin(client, method):
     options = {name: GOOD[name] for name in OPTIONS[method] if name in GOOD}
+    options["pin"] = client.call("hello")["generation"]["identity"]
     wanted = client.call(*CALLS[method], options)
     assert client.call(*CALLS[method], {name.encode(): v for name, v in options.items()}) == wanted
 

@@ -19,6 +19,7 @@ TOO_LARGE = 4
 CORRUPT = 6
 IO_ERROR = 7
 BUSY = 8
+GONE = 9
 DRAINING = 11
 
 NAMES = {
@@ -29,6 +30,7 @@ NAMES = {
     CORRUPT: "CORRUPT",
     IO_ERROR: "IO_ERROR",
     BUSY: "BUSY",
+    GONE: "GONE",
     DRAINING: "DRAINING",
 }
 
