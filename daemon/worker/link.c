@@ -175,6 +175,13 @@ static void take_damaged(struct link *link, struct opening *opening)
     say(link, CONTROL_DAMAGED, generation->number, reason);
 }
 
+/* The newest that is mapped may be the next one: requests that are pinned to it wait. */
+static void tell_offer(struct link *link)
+{
+    const struct offered *newest = link->offered;
+    worker_offer(&link->worker, newest ? &newest->snapshot->generation : NULL);
+}
+
 /* Keeps the mapped file until it is wanted. */
 static void offer(struct link *link, struct opening *opening)
 {
@@ -192,6 +199,7 @@ static void offer(struct link *link, struct opening *opening)
     *offered = (struct offered){.snapshot = opening->snapshot, .next = link->offered};
     link->offered = offered;
     opening->snapshot = NULL;
+    tell_offer(link);
     say(link, CONTROL_MAPPED, number, NULL);
 }
 
@@ -253,6 +261,7 @@ static void switch_to(struct link *link, uint64_t number)
     if (!snapshot)
         return;
     worker_switch(&link->worker, snapshot);
+    tell_offer(link);
     say(link, CONTROL_SWITCHED, number, NULL);
 }
 
@@ -261,6 +270,7 @@ static void discard(struct link *link, uint64_t number)
     for (struct opening *opening = link->openings; opening; opening = opening->next)
         opening->is_unwanted |= opening->generation.number == number;
     worker_let_go(&link->worker, take_offered(link, number));
+    tell_offer(link);
 }
 
 /* Takes over fd. */
@@ -299,6 +309,13 @@ static void damage(struct link *link, const struct control_message *message)
         snapshot_damage(snapshot, message->text);
 }
 
+static void announce(struct link *link, uint64_t number)
+{
+    const struct snapshot *snapshot = link->worker.snapshot;
+    if (snapshot && snapshot->generation.number == number)
+        worker_announce(&link->worker, &snapshot->generation);
+}
+
 static void obey(struct link *link, const struct control_message *message, int passed)
 {
     switch ((enum control_type)message->type) {
@@ -315,6 +332,7 @@ static void obey(struct link *link, const struct control_message *message, int p
         discard(link, message->number);
         break;
     case CONTROL_ANNOUNCE:
+        announce(link, message->number);
         break;
     case CONTROL_DAMAGE:
         damage(link, message);
