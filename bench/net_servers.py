@@ -19,10 +19,12 @@ SORTED_SET = b"entries"
 
 
 def cpu_ns(process):
-    """CPU time of all its threads so far."""
-    tasks = f"/proc/{process.pid}/task"
-    return sum(int(open(f"{tasks}/{task}/schedstat").read().split()[0])
-               for task in os.listdir(tasks))
+    """CPU time of all its threads, and those of the processes that it has started, so far."""
+    threads = [f"/proc/{process.pid}/task/{task}" for task in os.listdir(f"/proc/{process.pid}/task")]
+    children = [pid for thread in threads for pid in open(f"{thread}/children").read().split()]
+    threads += [f"/proc/{pid}/task/{task}" for pid in children
+                for task in os.listdir(f"/proc/{pid}/task")]
+    return sum(int(open(f"{thread}/schedstat").read().split()[0]) for thread in threads)
 
 
 def busy_ns():
@@ -103,14 +105,15 @@ def new_address(directory, name, transport):
     return f"tcp:127.0.0.1:{free_port()}"
 
 
-def start_actd(build, directory, transport, tree, busy_poll_us):
-    address = new_address(directory, "actd", transport)
+def start_actd(build, directory, transport, tree, busy_poll_us, name="actd"):
+    """With one worker: it has one CPU."""
+    address = new_address(directory, name, transport)
     listen = "listen." + address.replace(":", "=", 1)
     command = [os.path.join(build, "daemon", "actd"), "--set", "tree.path=" + tree,
                "--set", listen, "--set", "log.level=error",
-               "--set", f"daemon.busy_poll_us={busy_poll_us}"]
+               "--set", f"daemon.busy_poll_us={busy_poll_us}", "--set", "daemon.workers=1"]
     if transport != "unix":
-        command += ["--set", "listen.unix=" + os.path.join(directory, "actd.sock")]
+        command += ["--set", "listen.unix=" + os.path.join(directory, name + "-unix.sock")]
     return start("actd", command, address)
 
 
