@@ -234,7 +234,8 @@ static void drain(struct supervisor *supervisor)
     struct board_head *head = supervisor->board.own_head;
     if (head->is_draining)
         return;
-    notify_stopping();
+    if (supervisor->is_ready)
+        notify_stopping();
     head->is_draining = true;
     reload_stop(&supervisor->reload);
     for (unsigned i = 0; i < supervisor->n_listeners; i++) {

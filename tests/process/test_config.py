@@ -10,8 +10,11 @@ from lib.daemon import run
 NUMBERS = {
     # name: least, most
     "tree.table_cache_bytes": (0, 4 << 30),
+    "tree.check_timeout_ms": (100, 24 * 3600000),
+    "tree.settle_ms": (10, 3600000),
     "listen.backlog": (1, 65535),
-    "daemon.workers": (1, 1),
+    "daemon.workers": (1, 256),
+    "daemon.heartbeat_timeout_ms": (500, 3600000),
     "daemon.busy_poll_us": (0, 1000000),
     "limits.max_connections": (1, 1000000),
     "limits.max_request_bytes": (64, 64 << 20),
@@ -28,11 +31,14 @@ NUMBERS = {
     "limits.write_timeout_ms": (100, 3600000),
     "limits.linger_timeout_ms": (0, 3600000),
     "limits.drain_timeout_ms": (0, 3600000),
+    "limits.max_wait_ms": (0, 24 * 3600000),
     "admin.max_connections": (1, 1000),
     "admin.timeout_ms": (1000, 3600000),
 }
 MODES = ["listen.unix_mode", "admin.unix_mode"]
 CHOICES = {
+    "tree.verify": ["header", "structure", "digest"],
+    "tree.watch": ["no", "yes"],
     "log.level": ["error", "warning", "info", "debug"],
     "warmup.mode": ["none", "read"],
     "warmup.ready": ["before", "after"],

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib import paths, rpc
-from lib.daemon import is_sanitized
+from lib.daemon import is_sanitized, with_one_worker
 from lib.tree_data import oracle_of
 from lib.waiting import Clock, eventually
 
@@ -21,6 +21,12 @@ ANON_SLACK_BYTES = (24 if not is_sanitized() else 200) * MIB
 
 
 # Messages in pieces.
+
+
+@pytest.fixture
+def actd(actd):
+    """With one worker: what clients do to each other is what counts here."""
+    return with_one_worker(actd)
 
 
 def test_a_request_that_comes_byte_by_byte_is_answered(client):

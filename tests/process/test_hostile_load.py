@@ -12,7 +12,7 @@ import shutil
 import pytest
 
 from lib import paths, rpc
-from lib.daemon import is_sanitized
+from lib.daemon import is_sanitized, with_one_worker
 from lib.hostile import Group, Hostile, Probe, Waits, compile_program
 from lib.tree_data import oracle_of
 
@@ -32,6 +32,12 @@ OTHER_BYTES = 10 * MIB
 
 MANY = 10**15
 KEYS = ORACLE.sample(10000)
+
+
+@pytest.fixture
+def actd(actd):
+    """With one worker: what clients do to each other is what counts here."""
+    return with_one_worker(actd)
 
 
 def requests(*calls):
@@ -179,16 +185,17 @@ class Memory:
 
     def __init__(self, daemon, n):
         self.daemon = daemon
-        first = daemon.proc_status()
+        (self.worker,) = daemon.worker_pids()
+        first = daemon.proc_status(self.worker)
         more = BUFFER_BYTES + OTHER_BYTES + n * CONNECTION_BYTES
         self.most = first["RssAnon"] + more
         self.highest = first["RssAnon"]
         if not is_sanitized():
             room = first["VmSize"] + more
-            resource.prlimit(daemon.pid, resource.RLIMIT_AS, (room, room))
+            resource.prlimit(self.worker, resource.RLIMIT_AS, (room, room))
 
     def look(self):
-        self.highest = max(self.highest, self.daemon.proc_status()["RssAnon"])
+        self.highest = max(self.highest, self.daemon.proc_status(self.worker)["RssAnon"])
 
     def check(self):
         print(f"RssAnon at most {self.highest / MIB:.1f} of {self.most / MIB:.1f} MiB")

@@ -217,11 +217,13 @@ def test_signals_that_keep_coming_end_in_status_0(actd):
         daemon.check_end()
 
 
-def test_a_hangup_is_told_and_survived(actd):
+def test_a_hangup_looks_at_the_file_again(actd):
     daemon = actd()
+    client = daemon.client(daemon.unix)
     daemon.send_signal(signal.SIGHUP)
-    daemon.wait_log("SIGHUP: this version does not reload")
-    assert daemon.client(daemon.unix).is_usable()
+    daemon.wait_log("generation 2 .* all workers serve it")
+    assert client.is_usable()
+    assert client.call("info")["generation"]["number"] == 2
 
 
 def test_idle_connections_do_not_hold_the_stop(actd, kind):

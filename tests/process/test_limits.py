@@ -7,10 +7,17 @@ import selectors
 import pytest
 
 from lib import rpc
+from lib.daemon import with_one_worker
 from lib.waiting import Clock, eventually
 
 PING = rpc.request(1, "ping")
 PONG = rpc.pack([1, 1, None, "pong"])
+
+
+@pytest.fixture
+def actd(actd):
+    """With one worker: what clients do to each other is what counts here."""
+    return with_one_worker(actd)
 
 
 def with_files(n):

@@ -9,12 +9,18 @@ import signal
 import pytest
 
 from lib import actctl, rpc, tree_maker
-from lib.daemon import Daemon
+from lib.daemon import Daemon, with_one_worker
 from lib.flood import Flood
 from lib.queries import LARGE, LIMIT, Call, ask
 from lib.seed import SEED
 
 N_NUMBERS = 2_000_000
+
+
+@pytest.fixture
+def actd(actd):
+    """With one worker: what clients do to each other is what counts here."""
+    return with_one_worker(actd)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +34,7 @@ def numbers_tree(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def numbers(numbers_tree):
-    with Daemon(numbers_tree) as daemon:
+    with Daemon(numbers_tree, {"daemon.workers": 1}) as daemon:
         yield daemon
 
 

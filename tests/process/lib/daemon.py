@@ -71,6 +71,15 @@ def refused(tree, settings=None, **options):
         return result.stderr
 
 
+def with_one_worker(start):
+    """start, as the fixture actd gives it, for what clients of the same worker do to each other."""
+
+    def start_one(tree=paths.CITIES, settings=None, **options):
+        return start(tree, {"daemon.workers": 1, **(settings or {})}, **options)
+
+    return start_one
+
+
 def can_connect(address):
     try:
         rpc.connect(address).close()

@@ -75,7 +75,7 @@ class Probe(Program):
                 out.write(struct.pack("<II", len(request), len(reply)) + request + reply)
         super().__init__(program, daemon, file)
         # Both go first, or the scheduler is measured.
-        self.is_fair = put_first(daemon.pid, DAEMON_CPU) and put_first(
+        self.is_fair = put_first(daemon.worker_pids()[0], DAEMON_CPU) and put_first(
             self.process.pid, CLIENTS_CPU
         )
 
