@@ -70,12 +70,16 @@ static bool is_merge_of_ours(const struct snapshot *snapshot, uint64_t size)
 static const char *find_damage(const struct snapshot *snapshot, const struct stat *st)
 {
     uint64_t size = (uint64_t)st->st_size, header[2];
+    static const char truncated[] = "the file was truncated in place";
     uint64_t magic;
     memcpy(&magic, "ACTree03", sizeof magic);
     if (size < snapshot->generation.size_bytes)
-        return "the file was truncated in place";
-    if (!read_pair(snapshot, 0, header))
-        return "the file was changed in place and cannot be read";
+        return truncated;
+    if (!read_pair(snapshot, 0, header)) {
+        struct stat now; /* it may have gone since st was asked for */
+        bool is_shorter = fstat(snapshot->fd, &now) == 0 && now.st_size < st->st_size;
+        return is_shorter ? truncated : "the file was changed in place and cannot be read";
+    }
     if (header[0] != le64toh(magic))
         return "the file was overwritten in place";
     if (header[1] == snapshot->generation.root_offset)

@@ -20,11 +20,14 @@
 static void on_control(uv_poll_t *poll, int status, int events);
 static void on_exit_of(uv_process_t *handle, int64_t status, int signal);
 static void on_kill(uv_timer_t *timer);
+static void on_linger(uv_timer_t *timer);
 static void on_closed(uv_handle_t *handle);
 
 #define KILL_AFTER_MS 2000
 /* How long a worker whose control socket has ended may take to exit. */
 #define LINGER_MS 10000
+/* How often it is looked for then. */
+#define LOOK_MS 50
 
 static void put(struct outgoing_queue *queue, struct outgoing *outgoing)
 {
@@ -185,8 +188,9 @@ static void gone(struct process *process)
     close_handle(process, (uv_handle_t *)&process->poll);
     fd_closep(&process->control);
     /* Mostly it has exited already; it may have to write a core or, under a checker, a report. */
+    process->gone_ms = clock_ms();
     if (!process->has_exited && !uv_is_active((uv_handle_t *)&process->kill))
-        uv_timer_start(&process->kill, on_kill, LINGER_MS, 0);
+        uv_timer_start(&process->kill, on_linger, LOOK_MS, LOOK_MS);
     crew_on_gone(process->crew, process, before);
 }
 
@@ -238,6 +242,16 @@ static void on_exit_of(uv_process_t *handle, int64_t status, int signal)
 static void on_kill(uv_timer_t *timer)
 {
     process_kill(timer->data);
+    raise(SIGCHLD); /* see on_linger */
+}
+
+/* libuv drops signals, SIGCHLD too, while a flood of them fills its pipe. */
+static void on_linger(uv_timer_t *timer)
+{
+    struct process *process = timer->data;
+    raise(SIGCHLD);
+    if (clock_ms() - process->gone_ms >= LINGER_MS)
+        process_kill(process);
 }
 
 static void on_closed(uv_handle_t *handle)

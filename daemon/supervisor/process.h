@@ -46,7 +46,8 @@ struct process {
     uv_process_t handle;
     int control; /* owned */
     uv_poll_t poll;
-    uv_timer_t kill;    /* SIGABRT was not enough */
+    uv_timer_t kill;    /* SIGABRT was not enough, or its exit is awaited */
+    uint64_t gone_ms;   /* clock_ms */
     unsigned n_handles; /* still open: freed with the last */
 
     uint64_t heard_ms;         /* clock_ms: when it last said anything */

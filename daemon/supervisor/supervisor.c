@@ -216,12 +216,18 @@ static void close_handles(struct supervisor *supervisor)
     uv_unref((uv_handle_t *)&supervisor->drain);
 }
 
+static void on_crew_stuck(uv_timer_t *timer)
+{
+    log_error("a worker that was killed does not end: not waiting for it");
+    close_handles(timer->data);
+}
+
 static void on_drain_end(uv_timer_t *timer)
 {
     struct supervisor *supervisor = timer->data;
     log_warning("workers that do not end are killed");
     crew_kill(&supervisor->crew);
-    uv_timer_start(timer, on_end, END_AFTER_MS, 0);
+    uv_timer_start(timer, on_crew_stuck, END_AFTER_MS, 0);
 }
 
 static void on_crew_empty(void *context)
@@ -287,6 +293,7 @@ static void on_signal(uv_signal_t *handle, int signal)
         break;
     default:
         if (supervisor->board.head->is_draining) {
+            block_signals(); /* there is nothing more that they could ask for */
             crew_cut(&supervisor->crew);
             break;
         }

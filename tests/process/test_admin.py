@@ -102,7 +102,7 @@ def test_metrics_are_well_formed_and_documented(cities, admin):
     assert all(name.startswith("actd_") for name in metrics)
     assert all(metric.samples for metric in metrics.values())
     names = {label for label, in metrics["actd_method_requests_total"].samples}
-    assert ("method", "mget") in names and len(names) == 17
+    assert ("method", "mget") in names and len(names) == 19
 
 
 def test_metrics_of_workers_and_no_others_have_their_label(cities):
