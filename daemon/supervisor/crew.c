@@ -91,6 +91,7 @@ static void on_restart(uv_timer_t *timer)
     struct place *place = timer->data;
     unsigned number = (unsigned)(place - place->crew->places);
     if (fill_place(place->crew, number) < 0) {
+        place->crew->board->own_head->restarts.failed++;
         place->n_failures++;
         restart_later(place, delay_of(place));
     }
@@ -245,6 +246,8 @@ void crew_on_exit(struct crew *crew, struct process *process)
     }
     if (process->is_hung)
         restarts->hung++;
+    else if (process->is_unfit)
+        restarts->failed++;
     else if (process->exit_signal != 0)
         restarts->killed++;
     else

@@ -129,7 +129,7 @@ void process_say_generation(struct process *process, const struct generation *ge
                   generation->number, strerror(message ? errno : ENOMEM));
         fd_closep(&copy);
         free(message);
-        process_kill(process); /* another one may have more luck */
+        process_give_up(process);
         return;
     }
     message->type = CONTROL_GENERATION;
@@ -267,6 +267,12 @@ void process_kill(struct process *process)
 {
     if (!process->has_exited)
         uv_process_kill(&process->handle, SIGKILL);
+}
+
+void process_give_up(struct process *process)
+{
+    process->is_unfit = true;
+    process_kill(process);
 }
 
 void process_abort(struct process *process)

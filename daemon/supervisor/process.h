@@ -39,6 +39,7 @@ struct process {
     enum process_state state;
     bool is_hung;     /* it was given up: another one has its place */
     bool is_draining; /* it was told to end */
+    bool is_unfit;    /* it cannot have or map what is served, and was killed for that */
     bool has_exited;
     int64_t exit_status;
     int exit_signal;
@@ -81,3 +82,5 @@ uint64_t process_load(const struct process *process);
  * SIGKILL after 2 s. */
 void process_abort(struct process *process);
 void process_kill(struct process *process);
+/* It cannot do its work: killed, since another one may have more luck. */
+void process_give_up(struct process *process);

@@ -282,7 +282,7 @@ static void on_unmappable(struct reload *reload, struct process *process, uint64
         refuse(reload, text);
     } else if (number == reload->current.generation.number) {
         log_error("worker %u: %s", process->number, text);
-        process_kill(process);
+        process_give_up(process);
     }
 }
 
