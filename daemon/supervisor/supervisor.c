@@ -111,6 +111,7 @@ static void update_accepting(struct supervisor *supervisor)
     bool is_full = crew_n_connections(&supervisor->crew) >= supervisor->max_connections;
     if (is_full != head->is_full) {
         head->is_full = is_full; /* workers tell from now on; what they closed before we see here */
+        atomic_thread_fence(memory_order_seq_cst);
         is_full = crew_n_connections(&supervisor->crew) >= supervisor->max_connections;
     }
     bool is_wanted = !is_full && !supervisor->is_exhausted && crew_n_serving(&supervisor->crew) > 0;

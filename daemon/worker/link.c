@@ -436,6 +436,9 @@ static void on_damage(void *context, const struct snapshot *snapshot)
 static void on_conn_closed(void *context)
 {
     struct link *link = context;
+    /* connections_closed is told before is_full is asked, as update_accepting does the reverse: one
+     * of the two sees what the other one did. */
+    atomic_thread_fence(memory_order_seq_cst);
     if (link->is_draining && link->worker.stats->connections_open == 0) {
         end(link);
     } else if (link->board.head->is_full) {
