@@ -1,4 +1,4 @@
-"""A file on a disk that fails when it is told to: a file system of one file in this process, spoken
+"""A file on a disk that fails, or hangs, when it is told to: a file system of one file in this process, spoken
 to by the kernel's own protocol (linux/fuse.h) on /dev/fuse. Needs root.
 
 The mount point is the file itself, so there are no directories and no names to look up.
@@ -38,6 +38,9 @@ class BadDisk:
         self.content = content
         self.bad_from = len(content)  # what lies behind it, and is not in memory, cannot be read
         self.n_failed = 0
+        self.is_asked = threading.Event()  # for something to read, while it hangs
+        self.goes_on = threading.Event()
+        self.goes_on.set()
         self.libc = ctypes.CDLL(None, use_errno=True)
 
     def __enter__(self):
@@ -53,7 +56,13 @@ class BadDisk:
         self.thread.start()
         return self
 
+    def hang(self):
+        """What is not in memory is not read, before goes_on is set."""
+        self.is_asked.clear()
+        self.goes_on.clear()
+
     def __exit__(self, *_):
+        self.goes_on.set()
         self.libc.umount2(os.fsencode(self.path), MNT_DETACH)
         self.thread.join(10)
         os.close(self.fd)
@@ -88,6 +97,8 @@ class BadDisk:
             return 0, struct.pack("<QII", 0, 0, 0)
         if request == READ:
             _, offset, size, *_ = READ_IN.unpack_from(body)
+            self.is_asked.set()
+            self.goes_on.wait()
             if offset < self.bad_from:
                 return 0, self.content[offset : offset + size]
             self.n_failed += 1

@@ -92,7 +92,8 @@ class Daemon:
     """A running actd with a Unix socket, a TCP port and admin endpoints on both."""
 
     def __init__(
-        self, tree, settings=None, *, config="/dev/null", wait="ready", env=None, preexec=None
+        self, tree, settings=None, *, config="/dev/null", wait="ready", env=None, preexec=None,
+        user=None
     ):
         """
         tree      path of the file to serve
@@ -101,6 +102,7 @@ class Daemon:
         wait      log line (regular expression) that ends the start; None: does not wait
         env       environment variables to add
         preexec   called in the child before it becomes actd
+        user      number of the user that it runs as, if not as ours
         """
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="actd-"))
         self.lines = []
@@ -117,12 +119,19 @@ class Daemon:
         }
         wanted = {name: value for name, value in wanted.items() if value is not None}
         self.settings = wanted
+        program, who = paths.ACTD, {}
+        if user is not None:
+            os.chown(self.directory, user, user)
+            # Where it was built others may have no business.
+            program = shutil.copy(paths.ACTD, self.directory / "actd")
+            who = {"user": user, "group": user, "extra_groups": []}
         self.process = subprocess.Popen(
-            [paths.ACTD, f"--config={config}", *arguments(wanted)],
+            [program, f"--config={config}", *arguments(wanted)],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env=environment(env),
             preexec_fn=preexec,
+            **who,
         )
         self.reader = threading.Thread(target=self._read_log, daemon=True)
         self.reader.start()
@@ -154,10 +163,10 @@ class Daemon:
         with self.heard:
             return "\n".join(self.lines)
 
-    def wait_log(self, pattern):
-        """The first line with pattern, as a match; waits for it."""
+    def wait_log(self, pattern, since=0):
+        """The first line with pattern, as a match; waits for it. since: after so many lines."""
         clock = Clock()
-        seen = 0
+        seen = since
         with self.heard:
             while True:
                 for line in self.lines[seen:]:
