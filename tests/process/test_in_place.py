@@ -53,6 +53,7 @@ def check_damaged(daemon, why):
         for call in QUERIES:
             assert client.error_of(*call) == rpc.IO_ERROR
         assert client.is_usable()
+        line = daemon.wait_log("actd error: (.*)queries are answered with IO_ERROR")
         assert client.call("info")["tree"]["damage"] == why
         assert client.call("hello")["server"] == "actd"
         assert client.call("stats")["tree"]["damaged"] == 1
@@ -61,7 +62,6 @@ def check_damaged(daemon, why):
     metrics = prometheus.parse(http.fetch(daemon.admin_unix, "/metrics")[2])
     assert prometheus.value(metrics, "actd_tree_damaged") == 1
     assert prometheus.value(metrics, "actd_ready") == 0
-    line = daemon.wait_log("actd error: (.*)queries are answered with IO_ERROR")
     assert str(daemon.settings["tree.path"]) in line.group(1)
     assert daemon.log.count("IO_ERROR") == 1
 
