@@ -13,6 +13,7 @@
 #include "daemon/admin/render.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <microhttpd.h>
 #include <stdlib.h>
 
@@ -62,12 +63,20 @@ static int page_livez(const struct board *board, char **ret_text, unsigned *ret_
 
 static int page_readyz(const struct board *board, char **ret_text, unsigned *ret_status)
 {
-    char line[BOARD_TEXT_BYTES];
+    char line[BOARD_TEXT_BYTES], refusal[BOARD_TEXT_BYTES];
+    const struct board_head *head = board->head;
     const char *reason = board_unready_reason(board, line, sizeof line);
     *ret_status = reason ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK;
-    if (asprintf(ret_text, reason ? "not ready: %s\n" : "ready\n", reason) < 0)
-        return -ENOMEM;
-    return 0;
+    board_text_get(&head->refusal, refusal, sizeof refusal);
+    int n;
+    if (refusal[0] != '\0')
+        n = asprintf(ret_text, "%s%s\nrefused: %s; generation %" PRIu64 " %s\n",
+                     reason ? "not ready: " : "ready", reason ? reason : "", refusal,
+                     head->generation.number,
+                     head->is_damaged ? "is damaged" : "goes on serving");
+    else
+        n = asprintf(ret_text, reason ? "not ready: %s\n" : "ready\n", reason);
+    return n < 0 ? -ENOMEM : 0;
 }
 
 static int page_stats(const struct board *board, char **ret_text, unsigned *ret_status)

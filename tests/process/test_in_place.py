@@ -57,7 +57,8 @@ def check_damaged(daemon, why):
         assert client.call("info")["tree"]["damage"] == why
         assert client.call("hello")["server"] == "actd"
         assert client.call("stats")["tree"]["damaged"] == 1
-    assert http.fetch(daemon.admin_unix, "/readyz")[::2] == (503, f"not ready: {why}\n")
+    status, _, text = http.fetch(daemon.admin_unix, "/readyz")
+    assert (status, text.splitlines()[0]) == (503, f"not ready: {why}")
     assert http.fetch(daemon.admin_unix, "/livez")[0] == 200
     metrics = prometheus.parse(http.fetch(daemon.admin_unix, "/metrics")[2])
     assert prometheus.value(metrics, "actd_tree_damaged") == 1
