@@ -20,7 +20,8 @@ SORTED_SET = b"entries"
 
 def cpu_ns(process):
     """CPU time of all its threads, and those of the processes that it has started, so far."""
-    threads = [f"/proc/{process.pid}/task/{task}" for task in os.listdir(f"/proc/{process.pid}/task")]
+    tasks = f"/proc/{process.pid}/task"
+    threads = [f"{tasks}/{task}" for task in os.listdir(tasks)]
     children = [pid for thread in threads for pid in open(f"{thread}/children").read().split()]
     threads += [f"/proc/{pid}/task/{task}" for pid in children
                 for task in os.listdir(f"/proc/{pid}/task")]

@@ -72,8 +72,7 @@ static int page_readyz(const struct board *board, char **ret_text, unsigned *ret
     if (refusal[0] != '\0')
         n = asprintf(ret_text, "%s%s\nrefused: %s; generation %" PRIu64 " %s\n",
                      reason ? "not ready: " : "ready", reason ? reason : "", refusal,
-                     head->generation.number,
-                     head->is_damaged ? "is damaged" : "goes on serving");
+                     head->generation.number, head->is_damaged ? "is damaged" : "goes on serving");
     else
         n = asprintf(ret_text, reason ? "not ready: %s\n" : "ready\n", reason);
     return n < 0 ? -ENOMEM : 0;

@@ -1,5 +1,5 @@
-"""A file on a disk that fails, or hangs, when it is told to: a file system of one file in this process, spoken
-to by the kernel's own protocol (linux/fuse.h) on /dev/fuse. Needs root.
+"""A file on a disk that fails, or hangs, when it is told to: a file system of one file in this
+process, spoken to by the kernel's own protocol (linux/fuse.h) on /dev/fuse. Needs root.
 
 The mount point is the file itself, so there are no directories and no names to look up.
 """
