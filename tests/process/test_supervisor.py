@@ -601,14 +601,15 @@ def test_workers_leave_signals_to_the_supervisor(crew, dial, number):
     assert sorted(by_worker(clients)) == sorted(daemon.worker_pids()) == pids
 
 
-def test_signals_to_the_whole_group_are_one_stop(actd, dial):
+def test_signals_to_the_whole_group_are_for_the_supervisor(actd, dial):
     daemon = actd(settings={"daemon.workers": 3}, preexec=os.setpgrp)
     clients = dial(daemon, 9)
+    pids = sorted(by_worker(clients))
+    os.killpg(daemon.pid, signal.SIGHUP)
+    daemon.wait_stat("tree", "reloads", 2)
+    assert sorted(by_worker(clients)) == pids
     for client in clients:
         client.send(INFO)
-    os.killpg(daemon.pid, signal.SIGHUP)
-    daemon.wait_log("all workers serve it")
-    daemon.wait_stat("tree", "reloads", 2)
     os.killpg(daemon.pid, signal.SIGINT)
     for client in clients:
         assert [message[1] for message in client.rest()] == [0]
