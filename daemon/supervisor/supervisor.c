@@ -512,6 +512,9 @@ static int start(struct supervisor *supervisor)
 
 static void deinit(struct supervisor *supervisor)
 {
+    /* It has watched over the end; the loop frees what it owns only when no handle is open. */
+    uv_close((uv_handle_t *)&supervisor->drain, NULL);
+    uv_run(&supervisor->loop, UV_RUN_NOWAIT);
     for (unsigned i = 0; i < supervisor->n_admin; i++)
         admin_free(supervisor->admin[i]);
     reload_deinit(&supervisor->reload);
