@@ -18,7 +18,7 @@ from lib import paths, rpc
 from lib.actctl import ACTCTL
 from lib.daemon import is_sanitized, run
 from lib.processes import (
-    Traced, count_files, is_gone, limited, state_of, stopped, wait_gone,
+    Traced, is_gone, limited, sockets_of, state_of, stopped, wait_gone,
 )
 from lib.traffic import Kill, Prober, Traffic, is_explained
 from lib.tree_data import oracle_of
@@ -144,18 +144,18 @@ def test_what_a_worker_was_passed_and_has_not_taken_goes_to_another(crew, dial, 
     daemon = crew(2)
     pid = daemon.worker_pids()[0]
     with stopped(pid):
-        n_files = count_files(daemon.pid)
+        before = sockets_of(daemon.pid)
         clients = []
 
+        def are_all_passed():
+            n_kept = len(sockets_of(daemon.pid) - before)  # what is passed and not taken
+            return n_kept + count_answered(clients) == len(clients)
+
         def is_one_passed():
-            """The supervisor keeps what is not taken."""
             clients.extend(dial(daemon, 2, getattr(daemon, kind)))
             for client in clients[-2:]:
                 client.send(INFO)
-            eventually(
-                lambda: count_files(daemon.pid) - n_files + count_answered(clients) == len(clients),
-                "each to be taken or passed",
-            )
+            eventually(are_all_passed, "each to be passed, and taken by the other worker")
             return count_answered(clients) < len(clients)
 
         eventually(is_one_passed, "a connection to be passed to the stopped worker")

@@ -32,8 +32,13 @@ def wait_gone(pid):
     eventually(lambda: is_gone(pid), f"process {pid} to end")
 
 
-def count_files(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
+def sockets_of(pid):
+    """The sockets that it has open, each by a name of its own."""
+    found = set()
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
+    return {name for name in found if name.startswith("socket:")}
 
 
 @contextlib.contextmanager
