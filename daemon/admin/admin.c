@@ -45,7 +45,7 @@ struct admin_request {
     struct reload_request waiting; /* first: on_reload_done is given it */
     struct admin *admin;
     struct MHD_Connection *connection;
-    bool is_waiting;
+    bool is_suspended;
     unsigned status; /* 0: no answer yet */
     char *text;      /* owned until it is sent */
 };
@@ -145,7 +145,9 @@ static void on_reload_done(struct reload_request *waiting, bool is_accepted, con
                                                         : MHD_HTTP_CONFLICT;
     if (render_reload(admin->board, is_accepted, text, &request->text) < 0)
         request->text = NULL;
-    request->is_waiting = false;
+    if (!request->is_suspended)
+        return; /* in ask_reload, which goes on */
+    request->is_suspended = false;
     MHD_resume_connection(request->connection);
     uv_timer_start(&admin->timer, on_timer, 0, 0); /* it goes on in the next run */
 }
@@ -161,9 +163,11 @@ static enum MHD_Result ask_reload(struct admin *admin, struct admin_request *req
                              "too many requests wait for a reload (admin.max_connections)\n");
     request->waiting.on_done = on_reload_done;
     admin->n_waiting++;
-    request->is_waiting = true;
-    MHD_suspend_connection(request->connection);
     reload_ask(admin->reload, "POST /reload", &request->waiting);
+    /* One that is resumed in the call that suspended it would be forgotten by libmicrohttpd. */
+    request->is_suspended = request->status == 0;
+    if (request->is_suspended)
+        MHD_suspend_connection(request->connection);
     return MHD_YES;
 }
 
@@ -173,8 +177,12 @@ static enum MHD_Result on_reload_request(struct admin *admin, struct admin_reque
     char *text = request->text;
     if (strcmp(method, "POST") != 0)
         return respond_not_allowed(request->connection, "POST");
-    if (request->status == 0)
-        return ask_reload(admin, request);
+    if (request->status == 0) {
+        enum MHD_Result r = ask_reload(admin, request);
+        if (request->status == 0)
+            return r;
+        text = request->text;
+    }
     request->text = NULL;
     return text ? respond(request->connection, request->status, "application/json", text, NULL)
                 : MHD_NO;
