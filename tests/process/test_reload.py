@@ -1,37 +1,28 @@
-"""Reloading: another file at the path is served without a lost or a mixed reply, and a bad one is
-refused while the old one goes on."""
+"""Reloading: another file at the path is served without a lost or a mixed reply; the path is
+watched, if that is wanted; and nothing is left behind."""
 
 import os
 import pathlib
-import random
 import re
-import socket
-import struct
-import tempfile
+import time
 
 import pytest
 
-from lib import actctl, http, paths, reload, rpc, tree_maker, versions
-from lib.daemon import Daemon
-from lib.daemon import refused as daemon_refused
+from lib import reload, versions
+from lib.daemon import is_sanitized
+from lib.waiting import eventually
 
 TWO = {"daemon.workers": 2}
+
+
+# What a bad file holds.
+NOT_A_TREE = b"a\t1\n" * 1000
 
 
 @pytest.fixture
 def path(tmp_path):
     """Where the served file lies: version 1."""
     return versions.build(tmp_path / "tree.act", 1)
-
-
-def put_version(path, version, *args):
-    """Another version comes by rename."""
-    versions.build(path.with_name("new.act"), version, *args).rename(path)
-
-
-def version_served(daemon):
-    with daemon.client() as client:
-        return versions.version_of_all(versions.KEYS, client.call("mget", versions.KEYS))
 
 
 #
@@ -44,14 +35,14 @@ def reload_often(actd, path, n):
     addresses = [daemon.unix, daemon.tcp] * 2
     with versions.Askers(addresses) as askers:
         for version in range(2, n + 2):
-            put_version(path, version)
+            versions.put(path, version)
             if version % 3:
                 assert reload.accepted(daemon) == version
             else:
                 assert reload.hang_up(daemon, reload.served_line(version))
             # From the moment that it is told nobody gets an older answer.
-            assert version_served(daemon) == version
-            assert version_served(daemon) == version
+            assert versions.served(daemon) == version
+            assert versions.served(daemon) == version
     for seen in askers.seen:
         assert seen == sorted(seen) and len(seen) > 1
     assert reload.generation_lines(daemon) == list(range(1, n + 2))
@@ -76,7 +67,7 @@ def test_reloads_of_the_same_two_files_by_turns(actd, path):
             number += 1
             assert reload.accepted(daemon) == number
             assert client.call("get", versions.KEYS[7]) == version * versions.STEP + 7
-            assert version_served(daemon) == version
+            assert versions.served(daemon) == version
 
 
 def test_a_scan_that_has_begun_goes_on_in_the_next_generation(actd, path):
@@ -85,7 +76,7 @@ def test_a_scan_that_has_begun_goes_on_in_the_next_generation(actd, path):
         page = client.call("scan", b"", {"limit": 700})
         entries = page["entries"]
         assert versions.of_page(versions.KEYS[:700], page) == 1
-        put_version(path, 2)
+        versions.put(path, 2)
         reload.accepted(daemon)
         page = client.call("scan", b"", {"limit": 1300, "cursor": page["cursor"]})
         assert versions.of_page(versions.KEYS[700:], page) == 2
@@ -103,237 +94,246 @@ def test_a_file_that_is_the_same_is_a_generation_of_the_same_identity(actd, path
 
 
 #
-# What is no good file.
+# The path is watched.
 #
 
-
-def bad_bytes(data):
-    return lambda path: path.write_bytes(data)
-
-
-def with_root(root, size=100):
-    return bad_bytes(b"ACTree03" + struct.pack("<Q", root) + bytes(size - 16))
+# So long must a file rest.
+WATCH = {**TWO, "tree.watch": "yes", "tree.settle_ms": 30}
 
 
-def make_socket(path):
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.bind(str(path))
+def wait_version(daemon, version):
+    eventually(lambda: versions.served(daemon) == version, f"version {version}")
 
 
-def make_sparse(head):
-    """A terabyte that takes no room."""
-
-    def make(path):
-        path.write_bytes(head)
-        os.truncate(path, 1 << 40)
-
-    return make
+def test_a_file_that_comes_by_rename_is_served(actd, path):
+    daemon = actd(path, WATCH)
+    for version in range(2, 6):
+        versions.put(path, version)
+        reload.wait_served(daemon, version)
+        assert versions.served(daemon) == version
 
 
-def make_mixed(path):
-    """Byte values, and a number merged among them by a writer that knows only those."""
-    tree_maker.build(path, [(b"a", b"x"), (b"b", b"y")], is_bytes=True)
-    data = bytearray(path.read_bytes())
-    old_root, new_root = struct.unpack("<Q", data[8:16])[0], len(data)
-    data += b"\x40\x07" + struct.pack("<QQ", 0, old_root)  # the empty key alone, with value 7
-    data[8:16] = struct.pack("<Q", new_root)
-    path.write_bytes(data)
+def test_a_touched_file_is_looked_at(actd, path):
+    daemon = actd(path, WATCH)
+    os.utime(path, (5, 5))
+    reload.wait_served(daemon, 2)
+    os.utime(path)
+    reload.wait_served(daemon, 3)
+    assert versions.served(daemon) == 1
 
 
-CITIES = paths.CITIES.read_bytes()
-ABSENT = "cannot open: No such file or directory: put a file there, or correct tree.path"
-OUTSIDE = r"the root offset \d+ lies outside the file \(\d+ bytes\)"
-
-BAD = {
-    "empty": (bad_bytes(b""), "too short for an ACT file: 0 bytes, the smallest has 25"),
-    "7_bytes": (bad_bytes(b"ACTree0"), "too short for an ACT file: 7 bytes"),
-    "wrong_magic": (bad_bytes(b"ACTreeXX" + CITIES[8:]), "not an ACT file"),
-    "old_magic": (bad_bytes(b"ACTree02" + CITIES[8:]), r"old version of the format \(ACTree02\)"),
-    "root_0": (with_root(0), "still being written: its root is 0"),
-    "root_in_the_header": (with_root(15), OUTSIDE),
-    "root_at_the_end": (with_root(100), OUTSIDE),
-    "root_far_out": (with_root(2**64 - 1), OUTSIDE),
-    "random": (bad_bytes(random.Random(3).randbytes(100000)), "not an ACT file"),
-    "random_behind_a_header": (
-        bad_bytes(b"ACTree03" + random.Random(4).randbytes(100000)), OUTSIDE),
-    "text": (bad_bytes(b"a\t1\n" * 1000), "not an ACT file"),
-    "directory": (lambda path: path.mkdir(), "not a regular file but a directory"),
-    "fifo": (os.mkfifo, "not a regular file but a FIFO"),
-    "socket": (make_socket, "cannot open: .*: name a regular file in tree.path"),
-    "device": (lambda path: path.symlink_to("/dev/zero"), "not a regular file but a device"),
-    "proc": (lambda path: path.symlink_to("/proc/meminfo"), "too short for an ACT file"),
-    "terabyte_of_zeros": (make_sparse(b""), "not an ACT file"),
-    "loop": (lambda path: path.symlink_to(path), "cannot open: .*leads back to itself"),
-    "dangling": (lambda path: path.symlink_to(path.with_name("none")), ABSENT),
-    "below_a_file": (
-        lambda path: path.symlink_to(paths.CITIES / "x"), "cannot open: Not a directory"),
-    "absent": (lambda path: None, ABSENT),
-    "mixed_values": (make_mixed, "merged into by a writer that does not know them"),
-}
-CUTS = {2**i for i in range(4, len(CITIES).bit_length())}
-BAD |= {f"cut_at_{cut}": (bad_bytes(CITIES[:cut]), OUTSIDE if cut > 16 else "too short")
-        for cut in sorted(CUTS)}
+def test_a_link_that_leads_to_another_file_is_followed(actd, path, tmp_path):
+    files = [versions.build(tmp_path / f"v{version}.act", version) for version in range(2, 5)]
+    link = tmp_path / "link.act"
+    link.symlink_to(path.name)
+    daemon = actd(link, WATCH)
+    for version, file in enumerate(files, 2):
+        reload.swap_link(link, file if version % 2 else file.name)
+        reload.wait_served(daemon, version)
+        assert versions.served(daemon) == version
 
 
-def wreck(path, name):
-    """What is bad, at the path: as a regular file by rename, else as it can be put there."""
-    make, wanted = BAD[name]
-    reload.remove(path)
-    make(path)
-    return re.compile(rf"^{re.escape(str(path))}: .*{wanted}")
+def test_what_lies_behind_a_link_is_watched_too(actd, path, tmp_path):
+    link = tmp_path / "links" / "link.act"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    daemon = actd(link, WATCH)
+    versions.put(path, 2)
+    reload.wait_served(daemon, 2)
+    assert versions.served(daemon) == 2
 
 
-@pytest.fixture(scope="module")
-def steady(tmp_path_factory):
-    """A daemon whose version 1 nothing bad may replace."""
-    path = versions.build(tmp_path_factory.mktemp("steady") / "tree.act", 1)
-    with Daemon(path, {**TWO, "admin.timeout_ms": 60000}) as daemon:
-        yield daemon
-        put_version(path, 2)
-        reload.accepted(daemon)
-        assert version_served(daemon) == 2
+def test_a_link_on_the_way_that_leads_to_another_directory_is_followed(actd, tmp_path):
+    for version in range(1, 4):
+        (tmp_path / f"d{version}" / "in").mkdir(parents=True)
+        versions.build(tmp_path / f"d{version}" / "in" / "tree.act", version)
+    current = tmp_path / "current"
+    current.symlink_to("d1")
+    daemon = actd(current / "in" / "tree.act", WATCH)
+    for version in (2, 3, 1):
+        reload.swap_link(current, f"d{version}")
+        wait_version(daemon, version)
 
 
-def check_steady(daemon, number=1):
-    assert version_served(daemon) == 1
-    with daemon.client() as client:
-        assert client.call("hello")["generation"]["number"] == number
-    status, _, text = http.fetch(daemon.admin_unix, "/readyz")
-    assert (status, text.splitlines()[0]) == (200, "ready")
-    refusal = daemon.stats()["refusal"]
-    assert text.splitlines()[1:] == [f"refused: {refusal}; generation {number} goes on serving"]
-    assert daemon.stat("tree", "damaged") == 0
+def test_a_directory_that_is_moved_away_and_another_that_takes_its_name(actd, tmp_path):
+    for version in range(1, 4):
+        (tmp_path / f"d{version}").mkdir()
+        versions.build(tmp_path / f"d{version}" / "tree.act", version)
+    (tmp_path / "d1").rename(tmp_path / "current")
+    daemon = actd(tmp_path / "current" / "tree.act", WATCH)
+    for version in (2, 3):
+        (tmp_path / "current").rename(tmp_path / f"old{version}")
+        (tmp_path / f"d{version}").rename(tmp_path / "current")
+        wait_version(daemon, version)
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_refused_and_the_old_one_goes_on(steady, name):
-    wanted = wreck(steady.settings["tree.path"], name)
-    for _ in range(2):
-        assert wanted.search(reload.refused(steady))
-        assert wanted.search(reload.refused_by_hang_up(steady))
-        check_steady(steady)
+def test_a_volume_as_kubernetes_replaces_it(actd, tmp_path):
+    """tree.act -> ..data/tree.act, ..data -> ..VERSION; ..data is replaced, and the old directory
+    removed."""
+
+    def publish(version):
+        directory = tmp_path / f"..2024_{version}"
+        directory.mkdir()
+        versions.build(directory / "tree.act", version)
+        reload.swap_link(tmp_path / "..data", directory.name)
+
+    publish(1)
+    (tmp_path / "tree.act").symlink_to("..data/tree.act")
+    daemon = actd(tmp_path / "tree.act", WATCH)
+    for version in range(2, 5):
+        publish(version)
+        reload.remove(tmp_path / f"..2024_{version - 1}")
+        wait_version(daemon, version)
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_at_the_start_ends_it(tmp_path, name):
-    wanted = wreck(tmp_path / "tree.act", name)
-    told = daemon_refused(tmp_path / "tree.act", TWO)
-    lines = [line.split(" error: ")[1] for line in told.splitlines() if " error: " in line]
-    assert len(lines) == 1, told
-    assert wanted.search(lines[0]), told
-    assert lines[0].endswith("; nothing is served yet"), told
+def test_many_quick_replacements_end_in_the_last(actd, path, tmp_path):
+    files = [versions.build(tmp_path / f"v{version}.act", version) for version in range(2, 42)]
+    daemon = actd(path, WATCH)
+    for file in files:
+        file.rename(path)
+    wait_version(daemon, 41)
+    numbers = reload.generation_lines(daemon)
+    assert numbers == list(range(1, numbers[-1] + 1)) and len(numbers) <= len(files) + 1
+    assert "actd error" not in daemon.log
 
 
-def test_a_good_file_after_each_bad_one(actd, path):
-    daemon = actd(path, TWO)
-    names = ["empty", "root_0", "directory", "fifo", "loop", "absent", "random", "mixed_values"]
-    for version, name in enumerate(names, 2):
-        wreck(path, name)
-        reload.refused(daemon)
-        assert version_served(daemon) == version - 1
-        reload.remove(path)
-        put_version(path, version)
-        reload.accepted(daemon)
-        assert version_served(daemon) == version
+def test_a_bad_file_is_told_once_and_the_next_good_one_served(actd, path):
+    daemon = actd(path, WATCH)
+    for version in range(2, 5):
+        since = len(daemon.lines)
+        reload.put_bytes(NOT_A_TREE, path)
+        daemon.wait_log("actd error: .*not an ACT file", since)
+        assert versions.served(daemon) == version - 1
+        versions.put(path, version)
+        reload.wait_served(daemon, version)
+        assert versions.served(daemon) == version
+    assert daemon.log.count("actd error") == 3
 
 
-def test_a_file_that_may_not_be_read(actd):
-    if not actctl.is_root():
-        pytest.skip("needs root: runs the daemon as another user")
-    with tempfile.TemporaryDirectory() as directory:
-        os.chmod(directory, 0o755)
-        path = versions.build(pathlib.Path(directory) / "tree.act", 1)
-        path.chmod(0o644)
-        daemon = actd(path, TWO, user=65534)
-        put_version(path, 2)
-        path.chmod(0)
-        wanted = f"{path}: cannot open: Permission denied: let the user that actd runs as read it"
-        assert reload.refused(daemon).startswith(wanted)
-        assert reload.refused_by_hang_up(daemon).startswith(wanted)
-        check_steady(daemon)
-        os.chmod(directory, 0o700)
-        path.chmod(0o644)
-        assert reload.refused(daemon).startswith(wanted)
-        os.chmod(directory, 0o755)
-        reload.accepted(daemon)
-        assert version_served(daemon) == 2
-        daemon.stop()
-
-
-#
-# How much is checked.
-#
-
-
-def make_hollow(path):
-    """A terabyte with a right header, and a root that lies in the hole: by its header alone an
-    empty tree."""
-    make_sparse(b"ACTree03" + struct.pack("<Q", 1 << 39))(path)
-
-
-def test_a_terabyte_of_holes_is_no_burden(actd, path):
-    daemon = actd(path, TWO)
-    make_hollow(path.with_name("new.act"))
-    path.with_name("new.act").rename(path)
-    assert reload.accepted(daemon) == 2
-    with daemon.client() as client:
-        assert client.call("count", b"") == {"count": 0, "exact": True}
-    put_version(path, 3)
-    reload.accepted(daemon)
-    assert version_served(daemon) == 3
-
-
-@pytest.mark.parametrize("verify", ["structure", "digest"])
-def test_a_terabyte_of_holes_is_refused_where_it_is_checked(actd, path, verify):
-    daemon = actd(path, {**TWO, "tree.verify": verify})
-    make_hollow(path.with_name("new.act"))
-    path.with_name("new.act").rename(path)
-    wanted = {"structure": r"working space|damaged at offset", "digest": "it has no digest"}
-    assert re.search(wanted[verify], reload.refused(daemon))
-    assert re.search(wanted[verify], reload.refused_by_hang_up(daemon))
-    check_steady(daemon)
-
-
-DAMAGED = ["child_self", "count33", "kids_overrun", "line_fwd", "line_len0", "unsorted"]
-
-
-@pytest.mark.parametrize("verify", ["structure", "digest"])
-def test_damage_inside_is_found(actd, path, verify):
-    daemon = actd(path, {**TWO, "tree.verify": verify})
-    for name in DAMAGED:
-        reload.put(paths.CRAFTED / f"{name}.act", path)
-        wanted = r"damaged at offset \d+: .*: write or copy the file again"
-        if verify == "digest":
-            wanted = "it has no digest"
-        assert re.search(wanted, reload.refused(daemon)), name
-        check_steady(daemon)
-    put_version(path, 2)
-    assert reload.accepted(daemon) == 2
-    assert version_served(daemon) == 2
-
-
-def test_without_a_check_damage_is_met_by_those_who_ask(actd, path):
-    daemon = actd(path, {**TWO, "tree.verify": "header"})
-    reload.put(paths.CRAFTED / "line_fwd.act", path)
-    reload.accepted(daemon)
-    with daemon.client() as client:
-        assert client.error_of("scan", b"") == rpc.CORRUPT
-        assert client.is_usable()
-
-
-def test_a_digest_is_asked_for_and_compared(actd, path):
-    daemon = actd(path, {**TWO, "tree.verify": "digest"})
-    put_version(path, 2, "--plain")
-    assert "it has no digest, which tree.verify = digest asks for" in reload.refused(daemon)
-    check_steady(daemon)
+def test_a_file_that_goes_away_stays_served_and_the_next_one_is_seen(actd, path):
+    daemon = actd(path, WATCH)
+    other = versions.build(path.with_name("other.act"), 2)
+    path.unlink()
+    assert versions.served(daemon) == 1
+    other.rename(path)
+    reload.wait_served(daemon, 2)
+    assert versions.served(daemon) == 2
+    path.parent.rename(path.parent.with_name("away"))
+    assert versions.served(daemon) == 2
+    path.parent.mkdir()
     versions.build(path, 3)
-    data = bytearray(path.read_bytes())
-    at = data.index(struct.pack("<I", 3 * versions.STEP + 5)[:3])
-    data[at] ^= 1  # one value
+    reload.wait_served(daemon, 3)
+    assert versions.served(daemon) == 3
+
+
+SETTLE_MS = 1000
+
+
+@pytest.mark.alone
+def test_a_file_that_grows_slowly_is_taken_when_it_rests(actd, path):
+    """The first bytes come by rename; then it grows, with pauses."""
+    daemon = actd(path, {**WATCH, "tree.settle_ms": SETTLE_MS})
+    data = versions.build(path.with_name("whole.act"), 2).read_bytes()
     new = path.with_name("new.act")
-    new.write_bytes(data)
+    new.write_bytes(data[:100])
     new.rename(path)
-    assert "damaged at offset" in reload.refused(daemon)
-    put_version(path, 4)
-    reload.accepted(daemon)
-    assert version_served(daemon) == 4
+    last, longest = time.monotonic(), 0
+    with open(path, "ab", buffering=0) as file:
+        for at in range(100, len(data), len(data) // 30):
+            eventually(lambda: time.monotonic() - last > 0.06, "a pause")
+            file.write(data[at : at + len(data) // 30])
+            now = time.monotonic()
+            longest = max(longest, now - last)
+            last = now
+    reload.wait_served(daemon, 2)
+    assert time.monotonic() - last >= SETTLE_MS / 1000 * 0.9
+    assert versions.served(daemon) == 2
+    # On a machine that stood still meanwhile it may have rested before.
+    assert "actd error" not in daemon.log or longest > SETTLE_MS / 1000 * 0.9
+
+
+def test_what_is_not_watched_is_not_looked_at(actd, path):
+    """Another daemon, which watches, tells how long to wait."""
+    daemon = actd(path, {**TWO, "tree.settle_ms": 10})
+    watching = actd(path, WATCH)
+    for version in (2, 3):
+        versions.put(path, version)
+        reload.wait_served(watching, version)
+        assert versions.served(daemon) == 1
+    assert reload.hang_up(daemon, reload.served_line(2))
+    assert versions.served(daemon) == 3
+    assert reload.generation_lines(daemon) == [1, 2]
+
+
+#
+# Nothing is left behind.
+#
+
+
+class Holdings:
+    """Descriptors and mappings of the daemon's processes, and memory of their own."""
+
+    def __init__(self, daemon):
+        # Between two checks: the supervisor and its workers.
+        workers = eventually(lambda: self.workers_of(daemon), "two children")
+        self.pids = [daemon.pid, *workers]
+        self.files = [len(os.listdir(f"/proc/{pid}/fd")) for pid in self.pids]
+        self.maps = [self.n_lines(f"/proc/{pid}/maps") for pid in self.pids]
+        self.rss = [self.anon_bytes(pid) for pid in self.pids]
+
+    @staticmethod
+    def workers_of(daemon):
+        pids = reload.children(daemon.pid)
+        return len(pids) == 2 and pids
+
+    @staticmethod
+    def n_lines(path):
+        with open(path) as file:
+            return sum(1 for _ in file)
+
+    @staticmethod
+    def anon_bytes(pid):
+        text = pathlib.Path(f"/proc/{pid}/status").read_text()
+        return int(re.search(r"^RssAnon:\s+(\d+) kB$", text, re.M)[1]) * 1024
+
+
+# Between two looks a thread's arena or a block of buffers may come or go, but not one a reload.
+MORE_MAPS, MORE_BYTES = 8, 1 << 20
+
+
+def hold_flat(actd, path, n):
+    daemon = actd(path, TWO)
+    one, two = (versions.build(path.with_name(f"{i}.act"), i) for i in (1, 2))
+
+    def reload_by_turns(times):
+        with daemon.client() as client:
+            for i in range(times):
+                os.link(two if i % 2 else one, path.with_name("new.act"))
+                path.with_name("new.act").rename(path)
+                reload.accepted(daemon)
+                if i % 10 == 0:
+                    versions.version_of_all(versions.KEYS, client.call("mget", versions.KEYS))
+                    reload.put_bytes(NOT_A_TREE, path)
+                    reload.refused(daemon)
+
+    reload_by_turns(100)
+    before = Holdings(daemon)
+    reload_by_turns(n)
+    after = Holdings(daemon)
+    assert after.pids == before.pids
+
+    def is_back():
+        now = Holdings(daemon)
+        return now.files == before.files and all(
+            n <= n_before + MORE_MAPS for n, n_before in zip(now.maps, before.maps))
+
+    eventually(is_back, "descriptors and mappings as before")
+    if not is_sanitized():
+        for n_bytes, n_before in zip(after.rss, before.rss):
+            assert n_bytes <= n_before + MORE_BYTES, (before.rss, after.rss)
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("n", [300, pytest.param(10000, marks=pytest.mark.long)])
+def test_reloads_leave_nothing_behind(actd, path, n):
+    hold_flat(actd, path, n)

@@ -13,9 +13,9 @@ import threading
 
 import pytest
 
-# Requests, and the two that get no reply.
+# Requests, and the three that get no reply.
 GETATTR, OPEN, READ, RELEASE, FLUSH, INIT = 3, 14, 15, 18, 25, 26
-FORGET, BATCH_FORGET = 2, 42
+FORGET, INTERRUPT, BATCH_FORGET = 2, 36, 42
 
 REQUEST = struct.Struct("<IIQQIIII")  # length, request, unique, node, uid, gid, pid, -
 REPLY = struct.Struct("<IiQ")  # length, -errno, unique
@@ -38,9 +38,10 @@ class BadDisk:
         self.content = content
         self.bad_from = len(content)  # what lies behind it, and is not in memory, cannot be read
         self.n_failed = 0
-        self.is_asked = threading.Event()  # for something to read, while it hangs
-        self.goes_on = threading.Event()
-        self.goes_on.set()
+        self.is_hanging = self.is_killable = False
+        self.is_asked = threading.Event()  # something is to be read, and is not
+        self.held = {}  # requests to read: {unique: body}
+        self.lock = threading.Lock()  # of these
         self.libc = ctypes.CDLL(None, use_errno=True)
 
     def __enter__(self):
@@ -56,13 +57,21 @@ class BadDisk:
         self.thread.start()
         return self
 
-    def hang(self):
-        """What is not in memory is not read, before goes_on is set."""
-        self.is_asked.clear()
-        self.goes_on.clear()
+    def hang(self, is_killable=True):
+        """What is not in memory is not read, before go_on. Who waits for it can be killed, as on
+        a network file system that is mounted soft, or else cannot."""
+        with self.lock:
+            self.is_hanging, self.is_killable = True, is_killable
+
+    def go_on(self):
+        with self.lock:
+            self.is_hanging = False
+            held, self.held = self.held, {}
+        for unique, body in held.items():
+            self.reply(unique, *self.answer(READ, body))
 
     def __exit__(self, *_):
-        self.goes_on.set()
+        self.go_on()
         self.libc.umount2(os.fsencode(self.path), MNT_DETACH)
         self.thread.join(10)
         os.close(self.fd)
@@ -77,14 +86,31 @@ class BadDisk:
                     return
                 continue  # a request that was interrupted meanwhile
             _, request, unique, *_ = REQUEST.unpack_from(message)
-            if request in (FORGET, BATCH_FORGET):
-                continue
-            number, body = self.answer(request, message[REQUEST.size :])
-            reply = REPLY.pack(REPLY.size + len(body), -number, unique) + body
-            try:
-                os.write(self.fd, reply)
-            except FileNotFoundError:
-                pass  # likewise
+            body = message[REQUEST.size :]
+            if request == INTERRUPT:
+                self.interrupt(struct.unpack_from("<Q", body)[0])
+            elif request not in (FORGET, BATCH_FORGET) and not self.hold(request, unique, body):
+                self.reply(unique, *self.answer(request, body))
+
+    def reply(self, unique, number, body):
+        try:
+            os.write(self.fd, REPLY.pack(REPLY.size + len(body), -number, unique) + body)
+        except FileNotFoundError:
+            pass  # it was interrupted meanwhile
+
+    def hold(self, request, unique, body):
+        with self.lock:
+            if request != READ or not self.is_hanging:
+                return False
+            self.held[unique] = body
+        self.is_asked.set()
+        return True
+
+    def interrupt(self, unique):
+        with self.lock:
+            is_ended = self.is_killable and self.held.pop(unique, None) is not None
+        if is_ended:
+            self.reply(unique, errno.EINTR, b"")
 
     def answer(self, request, body):
         """(errno, what the reply says)."""

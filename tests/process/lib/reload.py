@@ -6,13 +6,20 @@ import re
 import shutil
 import signal
 
-from . import http
+from . import http, versions
 
 
 def put(source, path):
     """As it should be done: a copy under another name, then a rename."""
     new = path.with_name(path.name + ".new")
     shutil.copyfile(source, new)
+    new.rename(path)
+
+
+def put_bytes(data, path):
+    """The same with these bytes."""
+    new = path.with_name(path.name + ".new")
+    new.write_bytes(data)
     new.rename(path)
 
 
@@ -29,6 +36,28 @@ def post(daemon, **options):
     status, headers, text = http.fetch(daemon.admin_unix, "/reload", method="POST", **options)
     assert headers["Content-Type"] == "application/json", text
     return status, json.loads(text)
+
+
+class Asking:
+    """POST /reload, on its way."""
+
+    def __init__(self, daemon):
+        self.connection = http.Connection(daemon.admin_unix)
+        self.connection.request("POST", "/reload")
+        # These come later, and the second one in a later turn: then ours has been read.
+        for _ in range(2):
+            http.fetch(daemon.admin_unix, "/livez")
+
+    def answer(self):
+        """(status, what it says)."""
+        response = self.connection.getresponse()
+        status, told = response.status, json.loads(response.read())
+        self.connection.close()
+        return status, told
+
+    def leave(self):
+        """Without having heard an answer."""
+        self.connection.close()
 
 
 def accepted(daemon, **options):
@@ -76,3 +105,25 @@ def refused_by_hang_up(daemon):
 def generation_lines(daemon):
     """The numbers that the log says are served, in its order."""
     return [int(n) for n in re.findall(r"generation (\d+) \([^)]*\): .*all workers", daemon.log)]
+
+
+def swap_link(link, target):
+    """The symbolic link leads there from now on, without being away for a moment."""
+    new = link.with_name(link.name + ".new")
+    new.symlink_to(target)
+    new.rename(link)
+
+
+def children(pid):
+    """Processes whose parent it is."""
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def check_steady(daemon, number=1):
+    """It serves version 1 as ever."""
+    assert versions.served(daemon) == 1
+    with daemon.client() as client:
+        assert client.call("hello")["generation"]["number"] == number
+    assert http.fetch(daemon.admin_unix, "/readyz")[::2] == (200, "ready\n")
+    assert daemon.stat("tree", "damaged") == 0

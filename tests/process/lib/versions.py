@@ -27,6 +27,11 @@ def build(path, version, *args):
     return tree_maker.build(path, pairs_of(version), *args)
 
 
+def put(path, version, *args):
+    """It comes by rename."""
+    build(path.with_name("new.act"), version, *args).rename(path)
+
+
 def version_of(key, value):
     """The version that says this of the key."""
     version, place = divmod(value, STEP)
@@ -40,6 +45,12 @@ def version_of_all(keys, values):
     versions = {version_of(key, value) for key, value in zip(keys, values)}
     assert len(versions) == 1, f"a reply of the versions {versions}"
     return versions.pop()
+
+
+def served(daemon):
+    """The version that the daemon answers from."""
+    with daemon.client() as client:
+        return version_of_all(KEYS, client.call("mget", KEYS))
 
 
 def of_page(keys, page):
