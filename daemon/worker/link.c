@@ -161,7 +161,8 @@ static void open_in_thread(uv_work_t *work)
         opening->fd = -1;
 }
 
-/* The file is not what it was when it was checked: we serve, but not from it. */
+/* The file is not what it was when it was checked, or its disk fails: we serve, but not from it.
+ * Whoever took our place could do no better. */
 static void take_damaged(struct link *link, struct opening *opening)
 {
     const struct generation *generation = &opening->generation;
@@ -187,7 +188,7 @@ static void offer(struct link *link, struct opening *opening)
 {
     uint64_t number = opening->generation.number;
     struct offered *offered = NULL;
-    if (opening->r > 0)
+    if (opening->r > 0 || opening->r == -EIO)
         take_damaged(link, opening);
     if (opening->snapshot)
         offered = malloc(sizeof *offered);
