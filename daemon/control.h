@@ -31,7 +31,7 @@ enum control_type {
     CONTROL_ROOM, /* a connection was closed while the board said that all are taken */
     /* From a checker. */
     CONTROL_CANDIDATE, /* + descriptor: the file is good */
-    CONTROL_REFUSED,   /* it is not: text; generation has device, inode, size and mtime, if known */
+    CONTROL_REFUSED,   /* it is not: text; generation has device, inode, size and times, if known */
     CONTROL_PROGRESS,  /* `number` bytes are checked, of generation.size_bytes */
 };
 

@@ -20,6 +20,7 @@ struct generation {
     uint64_t size_bytes; /* as mapped */
     uint64_t root_offset;
     struct timespec mtime;                /* at open */
+    struct timespec ctime;                /* likewise; 0: unknown */
     uint64_t roots[GENERATION_ROOTS_MAX]; /* that the file has had, newest first */
     uint64_t n_roots;
     char remark[256]; /* "", or what is odd about the file and no reason to refuse it */

@@ -193,6 +193,7 @@ int generation_examine(int fd, const char *path, struct generation *ret, struct 
     ret->size_bytes = (uint64_t)st.st_size;
     /* Taken before the header is read: a write in between shows as a change. */
     ret->mtime = st.st_mtim;
+    ret->ctime = st.st_ctim;
     int r = check_end(fd, path, &st, error);
     if (r != 0 || (r = act_open_fd(fd, path, &tree, error)) != 0)
         return r;

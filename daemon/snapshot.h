@@ -36,7 +36,7 @@ int generation_open(const char *path, struct act_error *error);
 
 /* The facts about an open file, but for its number. 0; with error filled in: an outcome of
  * act_open_fd, ACT_NOT_BYTES (byte values, merged by a writer that does not know them), or -errno.
- * Device, inode, size and mtime are there even then, as far as they could be told. */
+ * Device, inode, size and times are there even then, as far as they could be told. */
 int generation_examine(int fd, const char *path, struct generation *ret, struct act_error *error);
 
 /* Maps the file, which must be what generation says, with a cache of sibling tables of so many

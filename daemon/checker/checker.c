@@ -217,6 +217,7 @@ static void refuse_unopened(int error, const struct act_error *why)
         generation->inode = st.st_ino;
         generation->size_bytes = (uint64_t)st.st_size;
         generation->mtime = st.st_mtim;
+        generation->ctime = st.st_ctim;
     }
     snprintf(line, sizeof line, "%s: %s", why->message, open_remedy(error));
     refuse(line);

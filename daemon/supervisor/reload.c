@@ -267,6 +267,7 @@ static void on_damaged(struct reload *reload, uint64_t number, const char *text)
               "file is there. Replace files by rename, never in place",
               number, reload->board->config->tree_path, text);
     crew_say_text(reload->crew, CONTROL_DAMAGE, number, text);
+    watcher_spoilt(&reload->watcher);
     watcher_enable(&reload->watcher, true);
     reload->on_damage(reload->context);
 }

@@ -33,7 +33,7 @@ struct state {
     dev_t device;
     ino_t inode;
     uint64_t size_bytes;
-    struct timespec mtime;
+    struct timespec mtime, ctime;
 };
 
 struct watch {
@@ -46,6 +46,7 @@ struct watch {
     pthread_cond_t ended;
     uv_async_t *changed; /* borrowed; NULL: watcher_stop has been called */
     bool is_enabled, is_ended;
+    bool is_spoilt; /* ctime counts */
     bool is_orphan; /* the thread frees all of it */
     bool is_fresh;  /* enabled since the thread looked last: what it saw before is old */
     bool is_told;   /* the state that the thread sees was told */
@@ -61,10 +62,16 @@ struct look {
     struct trail trail;
 };
 
+static bool is_same_time(struct timespec a, struct timespec b)
+{
+    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+/* but for ctime */
 static bool is_same(const struct state *a, const struct state *b)
 {
     return a->device == b->device && a->inode == b->inode && a->size_bytes == b->size_bytes &&
-           a->mtime.tv_sec == b->mtime.tv_sec && a->mtime.tv_nsec == b->mtime.tv_nsec;
+           is_same_time(a->mtime, b->mtime);
 }
 
 static struct state state_of(const char *path)
@@ -77,6 +84,7 @@ static struct state state_of(const char *path)
     state.inode = st.st_ino;
     state.size_bytes = (uint64_t)st.st_size;
     state.mtime = st.st_mtim;
+    state.ctime = st.st_ctim;
     return state;
 }
 
@@ -112,16 +120,21 @@ static void wake(struct watch *watch)
     (void)!write(watch->wake, &one, sizeof one);
 }
 
+static bool is_unchanged(const struct watch *watch, const struct state *a, const struct state *b)
+{
+    return is_same(a, b) && (!watch->is_spoilt || is_same_time(a->ctime, b->ctime));
+}
+
 /* With the mutex. In how many milliseconds there is something to do, if nothing is heard. */
 static uint64_t judge(struct watch *watch, struct look *look, const struct state *state,
                       uint64_t now)
 {
-    if (watch->is_fresh || !is_same(state, &look->seen)) {
+    if (watch->is_fresh || !is_unchanged(watch, state, &look->seen)) {
         look->seen = *state;
         look->since_ms = now;
         watch->is_fresh = watch->is_told = false;
     }
-    if (watch->is_told || state->inode == 0 || is_same(state, &watch->tried))
+    if (watch->is_told || state->inode == 0 || is_unchanged(watch, state, &watch->tried))
         return LOOK_MS;
     uint64_t rested = now - look->since_ms;
     if (rested < watch->settle_ms) {
@@ -259,15 +272,26 @@ void watcher_tried(struct watcher *watcher, const struct generation *generation)
         tried.inode = generation->inode;
         tried.size_bytes = generation->size_bytes;
         tried.mtime = generation->mtime;
+        tried.ctime = generation->ctime;
     }
     pthread_mutex_lock(&watch->mutex);
     /* Of a file system that tells an open file's time otherwise than its path's, one time more. */
     if (!is_same(&watch->tried, &tried))
         watch->is_told = false;
     watch->tried = tried;
+    watch->is_spoilt = false;
     if (is_same(&watch->due, &tried))
         watch->is_due = false;
     pthread_mutex_unlock(&watch->mutex);
+}
+
+void watcher_spoilt(struct watcher *watcher)
+{
+    struct watch *watch = watcher->watch;
+    pthread_mutex_lock(&watch->mutex);
+    watch->is_spoilt = true;
+    pthread_mutex_unlock(&watch->mutex);
+    wake(watch);
 }
 
 void watcher_stop(struct watcher *watcher)

@@ -33,10 +33,15 @@ int watcher_start(struct watcher *watcher, uv_loop_t *loop, const char *path, ui
 /* Disabled, it looks at nothing, and on_change is not called any more. */
 void watcher_enable(struct watcher *watcher, bool is_enabled);
 
-/* Device, inode, size and mtime are of what was tried last, whatever came of it; inode 0: path
+/* Device, inode, size and times are of what was tried last, whatever came of it; inode 0: path
  * could not be opened. A path that is in another state is told again, even if it was told before.
  */
 void watcher_tried(struct watcher *watcher, const struct generation *generation);
+
+/* What was tried last has been changed in place since, or cannot be read. From now on, until
+ * something is tried, ctime counts too: `cp -p` over a file that was truncated gives it the size
+ * and mtime that it had before. */
+void watcher_spoilt(struct watcher *watcher);
 
 /* Ends the thread; one that a dead disk holds is left behind, and ends when that lets it go. The
  * handle's memory goes with the loop's next turn. Idempotent. */

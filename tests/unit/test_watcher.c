@@ -196,6 +196,7 @@ static struct generation facts(const struct test *t)
         generation.inode = st.st_ino;
         generation.size_bytes = (uint64_t)st.st_size;
         generation.mtime = st.st_mtim;
+        generation.ctime = st.st_ctim;
     }
     return generation;
 }
@@ -211,6 +212,28 @@ static void touch(const struct test *t)
     static time_t second = 1000;
     const struct timespec times[2] = {{.tv_sec = ++second}, {.tv_sec = second}};
     assert_int_equal(utimensat(AT_FDCWD, t->path, times, 0), 0);
+}
+
+/* As cp -p does over a file that was spoilt: size and mtime are what they were. */
+static void one_that_was_restored_is_told(void **state)
+{
+    (void)state;
+    struct test t;
+    struct stat st;
+    start(&t, "tree.act");
+    write_text(&t, "tree.act", "1");
+    tried(&t);
+    assert_int_equal(stat(t.path, &st), 0);
+    write_text(&t, "tree.act", "2");
+    const struct timespec times[2] = {st.st_atim, st.st_mtim};
+    assert_int_equal(utimensat(AT_FDCWD, t.path, times, 0), 0);
+    watcher_enable(&t.watcher, true);
+    assert_quiet(&t);
+    watcher_spoilt(&t.watcher);
+    wait_change(&t, 1);
+    tried(&t);
+    assert_quiet(&t);
+    end(&t);
 }
 
 static void a_file_renamed_over_is_told_once(void **state)
@@ -543,6 +566,7 @@ static void it_stops_whatever_it_does(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_that_was_restored_is_told),
         cmocka_unit_test(a_file_renamed_over_is_told_once),
         cmocka_unit_test(another_state_than_the_tried_one_is_told_again),
         cmocka_unit_test(links_on_the_way_are_followed),
