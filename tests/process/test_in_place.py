@@ -24,6 +24,16 @@ QUERIES = [
 
 
 @pytest.fixture
+def actd(actd):
+    """Damage stays: what puts it right has its tests in test_in_place_reload.py."""
+
+    def start(tree, settings=None, **options):
+        return actd(tree, {"tree.settle_ms": 3600000, **(settings or {})}, **options)
+
+    return start
+
+
+@pytest.fixture
 def tree(tmp_path):
     """tree(source): a copy that the test may spoil."""
 
@@ -50,6 +60,8 @@ def append(path, data):
 def check_damaged(daemon, why):
     """Queries fail, everything else goes on, and everybody is told."""
     with daemon.client() as client:
+        client.error_of("get", b"a")
+        line = daemon.wait_log("actd error: (.*)queries are answered with IO_ERROR")
         for call in QUERIES:
             assert client.error_of(*call) == rpc.IO_ERROR
         assert client.is_usable()

@@ -274,17 +274,10 @@ class Holdings:
     """Descriptors and mappings of the daemon's processes, and memory of their own."""
 
     def __init__(self, daemon):
-        # Between two checks: the supervisor and its workers.
-        workers = eventually(lambda: self.workers_of(daemon), "two children")
-        self.pids = [daemon.pid, *workers]
+        self.pids = [daemon.pid, *reload.workers(daemon)]
         self.files = [len(os.listdir(f"/proc/{pid}/fd")) for pid in self.pids]
         self.maps = [self.n_lines(f"/proc/{pid}/maps") for pid in self.pids]
         self.rss = [self.anon_bytes(pid) for pid in self.pids]
-
-    @staticmethod
-    def workers_of(daemon):
-        pids = reload.children(daemon.pid)
-        return len(pids) == 2 and pids
 
     @staticmethod
     def n_lines(path):

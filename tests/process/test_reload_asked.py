@@ -11,7 +11,7 @@ import pytest
 from lib import actctl, http, reload, rpc, versions
 from lib.bad_disk import BadDisk
 from lib.daemon import Daemon
-from lib.waiting import DEADLINE_S, eventually
+from lib.waiting import DEADLINE_S
 
 TWO = {"daemon.workers": 2}
 
@@ -124,7 +124,7 @@ def test_a_check_that_hangs_is_given_up(actd, path, tmp_path):
         assert reload.refused_by_hang_up(daemon) == wanted
         reload.check_steady(daemon)
         # The process that hung is gone, and a good file is taken.
-        eventually(lambda: len(reload.children(daemon.pid)) == 2, "the end of what hung")
+        reload.workers(daemon)  # and no third process
         reload.swap_link(link, versions.build(tmp_path / "v3.act", 3))
         assert reload.accepted(daemon) == 2
         assert versions.served(daemon) == 3
@@ -206,7 +206,7 @@ def test_a_check_that_cannot_be_killed_is_given_up_all_the_same(actd, path, tmp_
         assert versions.served(daemon) == 3
         assert disk.held
         disk.go_on()
-        eventually(lambda: len(reload.children(daemon.pid)) == 2, "the end of what hung")
+        reload.workers(daemon)  # and no third process
 
 
 def test_the_stop_does_not_wait_for_a_client_that_waits_no_more(actd, path, tmp_path):
@@ -281,8 +281,8 @@ def test_actctl_tells_why_a_file_was_refused(actd, path):
     daemon = actd(path, TWO)
     reload.remove(path)
     told = reload_by_actctl(daemon, run=actctl.error, status=1)
-    wanted = rf"refused: {re.escape(str(path))}: cannot open: No such file or directory: .*; generation 1 \(identity \d+\) is still "
-    assert re.match(wanted, told), told
+    assert told.startswith(f"refused: {path}: cannot open: No such file or directory: "), told
+    assert re.search(r"; generation 1 \(identity \d+\) is still served$", told), told
     reload.check_steady(daemon)
 
 

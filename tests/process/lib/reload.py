@@ -7,6 +7,7 @@ import shutil
 import signal
 
 from . import http, versions
+from .waiting import eventually
 
 
 def put(source, path):
@@ -114,10 +115,16 @@ def swap_link(link, target):
     new.rename(link)
 
 
-def children(pid):
-    """Processes whose parent it is."""
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return [int(child) for child in file.read().split()]
+def workers(daemon, other_than=()):
+    """Their process ids, once there are two and the process of no check."""
+    path = f"/proc/{daemon.pid}/task/{daemon.pid}/children"
+
+    def look():
+        with open(path) as file:
+            pids = [int(pid) for pid in file.read().split()]
+        return len(pids) == 2 and not set(pids) & set(other_than) and pids
+
+    return eventually(look, "two workers")
 
 
 def check_steady(daemon, number=1):
