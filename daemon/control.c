@@ -87,7 +87,8 @@ int control_receive(int fd, struct control_message *ret, int *ret_passed)
     struct msghdr header = {.msg_iov = &part,
                             .msg_iovlen = 1,
                             .msg_control = &control,
-                            .msg_controllen = sizeof control};
+                            /* Not its padding: a second descriptor would fit in there. */
+                            .msg_controllen = CMSG_LEN(sizeof(int))};
     ssize_t n;
     /* ECONNRESET comes once when the other end died with unread messages; its own come behind. */
     do

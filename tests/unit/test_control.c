@@ -196,6 +196,23 @@ static void a_wrong_length_is_refused_and_leaks_nothing(void **state)
     close(fds[1]);
 }
 
+static void more_descriptors_than_one_are_not_taken(void **state)
+{
+    (void)state;
+    int fds[2], passed = -1;
+    struct control_message message = {.type = CONTROL_HEARTBEAT, .number = 5}, got;
+    assert_int_equal(control_pair(fds), 0);
+    unsigned n = count_fds();
+    send_raw(fds[0], &message, offsetof(struct control_message, generation), fds, 2);
+    assert_int_equal(control_receive(fds[1], &got, &passed), 0);
+    assert_int_equal(got.number, 5);
+    if (passed >= 0)
+        close(passed);
+    assert_int_equal(count_fds(), n);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 static void text_ends_whatever_was_sent(void **state)
 {
     (void)state;
@@ -242,6 +259,7 @@ int main(void)
         cmocka_unit_test(a_full_socket_is_an_outcome_and_loses_nothing),
         cmocka_unit_test(what_was_said_is_read_before_the_end),
         cmocka_unit_test(a_wrong_length_is_refused_and_leaks_nothing),
+        cmocka_unit_test(more_descriptors_than_one_are_not_taken),
         cmocka_unit_test(text_ends_whatever_was_sent),
         cmocka_unit_test(without_room_for_the_descriptor_the_message_comes),
     };
