@@ -9,6 +9,7 @@
 #include "daemon/worker/link.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
 #include <stdlib.h>
@@ -146,8 +147,21 @@ static int run_role(int argc, char **argv)
     return is_worker ? link_run((unsigned)strtoul(argv[2], NULL, 10)) : checker_run();
 }
 
+/* Who starts us may have closed standard streams; what is opened next must not get their numbers:
+ * lines of the log would go there, and children could not be started. */
+static void fill_standard_streams(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
+    fill_standard_streams();
     struct command_line command = {.assignments = calloc((size_t)argc + 1, sizeof(char *))};
     if (!command.assignments) {
         fprintf(stderr, "actd: %s\n", strerror(ENOMEM));

@@ -666,3 +666,16 @@ def test_the_log_tells_where_it_listens_and_what_it_serves(actd):
         daemon.stop()
         daemon.wait_log("this line does not come")
     assert daemon.lines[-1].endswith("stopped")
+
+
+@pytest.mark.parametrize("closed", [[0, 1], [0, 2], [1, 2], [0, 1, 2]])
+def test_it_starts_without_standard_streams(actd, closed):
+    def close():
+        for fd in closed:
+            os.close(fd)
+
+    daemon = actd(preexec=close, wait=None)
+    daemon.wait_socket()
+    with daemon.client() as client:
+        assert client.call("ping") == "pong"
+    daemon.stop()
