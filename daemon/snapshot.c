@@ -228,11 +228,25 @@ static struct snapshot *snapshot_alloc(int fd, const char *path,
     return snapshot;
 }
 
+/* Where others have merged into the file since, our tree is still in it: a worker that starts then
+ * serves the same as those that run. False: it is not what it was. */
+static bool use_our_root(const struct snapshot *snapshot)
+{
+    struct act_info info;
+    const struct generation *generation = &snapshot->generation;
+    act_info(snapshot->tree, &info);
+    if (info.size_bytes < generation->size_bytes)
+        return false;
+    if (info.root_offset == generation->root_offset)
+        return true;
+    return info.size_bytes > generation->size_bytes &&
+           act_set_root(snapshot->tree, generation->root_offset) == 0;
+}
+
 int snapshot_new(int fd, const char *path, const struct generation *generation,
                  size_t table_cache_bytes, struct snapshot **ret, struct act_error *error)
 {
     struct stat st;
-    struct act_info info;
     struct snapshot *snapshot = snapshot_alloc(fd, path, generation);
     if (!snapshot) {
         errno = ENOMEM;
@@ -240,14 +254,11 @@ int snapshot_new(int fd, const char *path, const struct generation *generation,
     }
     int r = fstat(fd, &st) < 0 ? fail_errno(error, path, "cannot stat")
                                : check_end(fd, path, &st, error);
-    if (r == 0 && (r = act_open_fd(fd, path, &snapshot->tree, error)) == 0) {
-        act_info(snapshot->tree, &info);
-        if (info.size_bytes != generation->size_bytes ||
-            info.root_offset != generation->root_offset) {
-            snprintf(error->message, sizeof error->message,
-                     "%.512s: it changed while it was opened", path);
-            r = ACT_BAD_ROOT;
-        }
+    if (r == 0 && (r = act_open_fd(fd, path, &snapshot->tree, error)) == 0 &&
+        !use_our_root(snapshot)) {
+        snprintf(error->message, sizeof error->message, "%.512s: it changed while it was opened",
+                 path);
+        r = ACT_BAD_ROOT;
     }
     if (r != 0) {
         snapshot->fd = -1;

@@ -3,6 +3,7 @@
 import concurrent.futures
 import os
 import shutil
+import signal
 import struct
 import threading
 
@@ -12,6 +13,7 @@ from lib import http, paths, prometheus, rpc, tree_maker
 from lib.bad_disk import BadDisk
 from lib.daemon import refused
 from lib.tree_data import oracle_of
+from lib.waiting import eventually
 
 CITIES = oracle_of(paths.CITIES)
 
@@ -243,6 +245,40 @@ def test_a_merge_in_place_keeps_the_old_contents_served(actd, tree, writer):
     daemon.stop()
     with actd(path).client() as client:
         assert client.call("mget", added.keys) == [added.get(key) for key in added.keys]
+
+
+def replace_first_worker(daemon):
+    pid = daemon.worker_pids()[0]
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: pid not in daemon.worker_pids(), f"worker {pid} to be replaced")
+    daemon.wait_stat("process", "serving", 2)
+
+
+@pytest.mark.parametrize("writer", ["stream", "zipper"])
+def test_a_worker_that_starts_during_or_after_a_merge_serves_the_old_contents(actd, tree, writer):
+    """Like those that have mapped the file before: it is still the same generation."""
+    source = paths.EDGE / f"m_base.{writer}.act"
+    merged = (paths.EDGE / f"merged1_{writer}.act").read_bytes()
+    path = tree(source)
+    base = path.read_bytes()
+    daemon = actd(path, {"daemon.workers": 2})
+    oracle = oracle_of(source)
+
+    def check():
+        replace_first_worker(daemon)
+        check_good(daemon, oracle)
+        check_good(daemon, oracle)
+        with daemon.client() as client:
+            assert client.call("info")["generation"]["number"] == 1
+
+    append(path, merged[len(base) : -20])
+    check()
+    append(path, merged[-20:])
+    check()
+    with open(path, "r+b") as file:
+        file.seek(8)
+        file.write(merged[8:16])
+    check()
 
 
 def test_a_new_root_without_a_merge_behind_it_is_damage(actd, tree):
