@@ -235,7 +235,8 @@ static void on_mapped(struct reload *reload, struct process *process, uint64_t n
 static void on_switched(struct reload *reload, struct process *process, uint64_t number)
 {
     process->current = number;
-    if (process->state == PROCESS_STARTING) {
+    /* One that was told to switch to what is no longer current comes to that later. */
+    if (process->state == PROCESS_STARTING && number == reload->current.generation.number) {
         if (reload->board->head->is_damaged) {
             char text[BOARD_TEXT_BYTES];
             board_text_get(&reload->board->head->damage, text, sizeof text);

@@ -4,12 +4,14 @@ watched, if that is wanted; and nothing is left behind."""
 import os
 import pathlib
 import re
+import signal
+import subprocess
 import time
 
 import pytest
 
 from lib import reload, versions
-from lib.daemon import is_sanitized
+from lib.daemon import SANITIZER_ENV, is_sanitized
 from lib.waiting import eventually
 
 TWO = {"daemon.workers": 2}
@@ -330,3 +332,63 @@ def hold_flat(actd, path, n):
 @pytest.mark.parametrize("n", [300, pytest.param(10000, marks=pytest.mark.long)])
 def test_reloads_leave_nothing_behind(actd, path, n):
     hold_flat(actd, path, n)
+
+
+#
+# A worker that is slow to do as it was told.
+#
+
+SLOW = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* The message to switch to generation 1 is heard when the file of that name is gone. */
+ssize_t recvmsg(int fd, struct msghdr *header, int flags)
+{
+    ssize_t (*next)(int, struct msghdr *, int) = dlsym(RTLD_NEXT, "recvmsg");
+    ssize_t n = next(fd, header, flags);
+    const struct { uint32_t type; uint64_t number; } *message = header->msg_iov->iov_base;
+    const char *hold = getenv("HOLD"), *held = getenv("HELD");
+    if (fd == 3 && n >= 16 && message->type == 2 && message->number == 1 && !access(hold, F_OK)) {
+        close(open(held, O_CREAT | O_WRONLY, 0600));
+        while (access(hold, F_OK) == 0)
+            usleep(1000);
+    }
+    return n;
+}
+"""
+
+
+def test_a_worker_that_starts_during_a_reload_serves_the_new_one_and_tells_so(actd, path, tmp_path):
+    """It was told to switch to the one before, and hears that when all others have gone on."""
+    (tmp_path / "slow.c").write_text(SLOW)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "slow.so", tmp_path / "slow.c"],
+                   check=True)
+    asan = SANITIZER_ENV["ASAN_OPTIONS"]
+    hold, held = tmp_path / "hold", tmp_path / "held"
+    daemon = actd(path, TWO, env={
+        "LD_PRELOAD": str(tmp_path / "slow.so"), "HOLD": str(hold), "HELD": str(held),
+        "ASAN_OPTIONS": f"{asan}:verify_asan_link_order=0"})
+    hold.touch()
+    os.kill(daemon.worker_pids()[0], signal.SIGKILL)
+    eventually(held.exists, "the new worker to be held")
+    put_version(path, 2)
+    assert reload.accepted(daemon) == 2
+    hold.unlink()
+    pids = set()
+
+    def look():
+        with daemon.client() as one, daemon.client() as other:
+            for client in (one, other):
+                told = client.call("info")
+                assert told["generation"]["number"] == 2
+                assert client.call("wait_generation", told["generation"]["identity"], 1)
+                pids.add(told["pid"])
+        return len(pids) == 2
+
+    eventually(look, "both workers to answer")
