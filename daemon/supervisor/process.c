@@ -28,6 +28,9 @@ static void on_closed(uv_handle_t *handle);
 #define LINGER_MS 10000
 /* How often it is looked for then. */
 #define LOOK_MS 50
+/* Messages, connections apart, that may wait until a worker reads. They are a handful for each
+ * reload; one that makes them more does not mean well. */
+#define UNSAID_MAX 1000
 
 static void put(struct outgoing_queue *queue, struct outgoing *outgoing)
 {
@@ -76,10 +79,12 @@ static void flush(struct process *process)
     bool had_unsent = process->unsent.first;
     while (process->unsent.first && send_one(process, process->unsent.first)) {
         struct outgoing *outgoing = take(&process->unsent);
-        if (outgoing->type == CONTROL_CONNECTION)
+        if (outgoing->type == CONTROL_CONNECTION) {
             put(&process->untaken, outgoing);
-        else
+        } else {
+            process->n_unsaid--;
             outgoing_free(outgoing);
+        }
     }
     if (had_unsent || process->unsent.first)
         watch_control(process);
@@ -100,7 +105,13 @@ static void queue(struct process *process, enum control_type type, uint64_t numb
     }
     *outgoing = (struct outgoing){.type = type, .number = number, .fd = fd, .message = message};
     put(&process->unsent, outgoing);
+    process->n_unsaid += type != CONTROL_CONNECTION;
     flush(process);
+    if (process->n_unsaid > UNSAID_MAX && !process->is_unfit) {
+        log_error("worker %u (pid %d) does not read what it is told: killing it", process->number,
+                  (int)process->handle.pid);
+        process_give_up(process);
+    }
 }
 
 void process_say(struct process *process, enum control_type type, uint64_t number)
@@ -155,6 +166,7 @@ int process_take_back(struct process *process)
         if (fd >= 0)
             return fd;
     }
+    process->n_unsaid = 0;
     return -1;
 }
 
@@ -201,6 +213,8 @@ static void hear(struct process *process)
     while ((r = control_receive(process->control, &message, &passed)) == 0) {
         fd_closep(&passed); /* workers pass none */
         process->heard_ms = clock_ms();
+        if (process->is_unfit)
+            continue; /* it is as good as dead, and may have a lot to say */
         if (message.type == CONTROL_TAKEN)
             connections_taken(process, message.number);
         else if (message.type != CONTROL_HEARTBEAT)

@@ -39,7 +39,7 @@ struct process {
     enum process_state state;
     bool is_hung;     /* it was given up: another one has its place */
     bool is_draining; /* it was told to end */
-    bool is_unfit;    /* it cannot have or map what is served, and was killed for that */
+    bool is_unfit;    /* it cannot do its work or talks nonsense, and was killed for that */
     bool has_exited;
     int64_t exit_status;
     int exit_signal;
@@ -55,6 +55,7 @@ struct process {
     uint64_t n_passed;         /* connections, also those that are still to be sent */
     uint64_t waiting_since_ms; /* clock_ms: there are connections that it has not taken; 0: none */
     struct outgoing_queue unsent, untaken;
+    unsigned n_unsaid; /* of the unsent, those that are no connections */
 
     uint64_t mapped;  /* the newest generation that it has mapped */
     uint64_t current; /* the one that it answers from */

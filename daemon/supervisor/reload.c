@@ -305,7 +305,9 @@ void reload_on_message(struct reload *reload, struct process *process,
         on_unmappable(reload, process, message->number, message->text);
         break;
     default:
-        log_error("worker %u sent something unknown (%" PRIu32 ")", process->number, message->type);
+        log_error("worker %u (pid %d) sent something unknown (%" PRIu32 "): killing it",
+                  process->number, (int)process->handle.pid, message->type);
+        process_give_up(process);
     }
 }
 

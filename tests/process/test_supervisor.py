@@ -16,7 +16,7 @@ import pytest
 
 from lib import paths, rpc
 from lib.actctl import ACTCTL
-from lib.daemon import is_sanitized, run
+from lib.daemon import SANITIZER_ENV, is_sanitized, run
 from lib.processes import (
     Traced, is_gone, limited, sockets_of, state_of, stopped, wait_gone,
 )
@@ -296,6 +296,51 @@ def test_after_a_stop_of_the_supervisor_nobody_is_late(crew, dial, who):
 
 SPARSE_BYTES = 64 << 30
 LITTLE_BYTES = 16 << 30  # of address space: enough for anything but the file
+
+
+BABBLER = """
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* The worker that finds the file says one thing again and again, and hears nothing. */
+__attribute__((constructor)) static void babble(void)
+{
+    char line[64] = "";
+    int fd = open("/proc/self/cmdline", O_RDONLY);
+    (void)!read(fd, line, sizeof line - 1);
+    close(fd);
+    if (strncmp(line, "actd: worker", 12) != 0 || unlink(getenv("BABBLE")) < 0)
+        return;
+    const struct { uint32_t type; uint64_t number; } message = {atoi(getenv("SAYS")), 1};
+    for (;;)
+        (void)send(3, &message, sizeof message, MSG_NOSIGNAL);
+}
+"""
+
+MAPPED, UNKNOWN = "9", "7"  # CONTROL_DRAIN is nothing that a worker may say
+
+
+@pytest.mark.parametrize("says", [MAPPED, UNKNOWN])
+def test_a_worker_that_babbles_is_killed(crew, dial, tmp_path, says):
+    """Else what it is answered would take all memory, or what is logged of it all disks."""
+    (tmp_path / "babbler.c").write_text(BABBLER)
+    library = tmp_path / "babbler.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "babbler.c"], check=True)
+    asan = SANITIZER_ENV["ASAN_OPTIONS"]
+    daemon = crew(2, settings={"daemon.heartbeat_timeout_ms": 60000}, env={
+        "LD_PRELOAD": str(library), "BABBLE": str(tmp_path / "babble"), "SAYS": says,
+        "ASAN_OPTIONS": f"{asan}:verify_asan_link_order=0"})
+    (tmp_path / "babble").touch()
+    kill(daemon.worker_pids()[0])
+    daemon.wait_log("killing it")
+    daemon.wait_stat("restarts", "failed", 1)
+    daemon.wait_stat("process", "serving", 2)
+    assert len(by_worker(dial(daemon, 4))) == 2
+    assert daemon.log.count("killing it") == 1
 
 
 def test_workers_that_cannot_map_the_file_are_started_ever_more_rarely(crew, dial, tmp_path):
