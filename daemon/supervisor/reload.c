@@ -140,6 +140,8 @@ static void on_checked(void *context, int fd, const struct generation *generatio
     struct reload *reload = context;
     watcher_tried(&reload->watcher, generation);
     if (fd < 0) {
+        if (generation->inode == 0)
+            watcher_again(&reload->watcher);
         refuse(reload, text);
         return;
     }
@@ -182,6 +184,7 @@ static void begin(struct reload *reload, const char *why)
         char text[BOARD_TEXT_BYTES];
         snprintf(text, sizeof text, "%.400s: cannot start a process to check it: %s",
                  config->tree_path, uv_strerror(r));
+        watcher_again(&reload->watcher);
         refuse(reload, text);
         return;
     }
@@ -281,6 +284,7 @@ static void on_unmappable(struct reload *reload, struct process *process, uint64
     if (reload->is_stopping)
         return;
     if (number == reload->candidate.generation.number && reload->candidate.fd >= 0) {
+        watcher_again(&reload->watcher);
         refuse(reload, text);
     } else if (number == reload->current.generation.number) {
         log_error("worker %u: %s", process->number, text);

@@ -25,6 +25,10 @@
 /* At least, however much is heard: a directory may be busy. */
 #define PAUSE_MS 20
 
+/* Until a state that could not be tried is told again: doubled with each time. */
+#define AGAIN_MIN_MS 1000
+#define AGAIN_MAX_MS 60000
+
 /* How long watcher_stop waits for a thread that is in a system call. */
 #define STOP_MS 500
 
@@ -53,6 +57,8 @@ struct watch {
     bool is_due;    /* on_change is to be called, for due */
     struct state due;
     struct state tried;
+    uint64_t again_ms;      /* clock_ms: when it is told again; 0: not before it changes */
+    uint64_t again_wait_ms; /* that was waited for this the last time; 0: not yet */
 };
 
 /* The thread's own. */
@@ -133,6 +139,11 @@ static uint64_t judge(struct watch *watch, struct look *look, const struct state
         look->seen = *state;
         look->since_ms = now;
         watch->is_fresh = watch->is_told = false;
+        watch->again_ms = watch->again_wait_ms = 0;
+    }
+    if (watch->again_ms != 0 && now >= watch->again_ms) {
+        watch->again_ms = 0;
+        watch->is_told = false;
     }
     if (watch->is_told || state->inode == 0 || is_unchanged(watch, state, &watch->tried))
         return LOOK_MS;
@@ -292,6 +303,19 @@ void watcher_spoilt(struct watcher *watcher)
     watch->is_spoilt = true;
     pthread_mutex_unlock(&watch->mutex);
     wake(watch);
+}
+
+void watcher_again(struct watcher *watcher)
+{
+    struct watch *watch = watcher->watch;
+    pthread_mutex_lock(&watch->mutex);
+    uint64_t wait_ms = 2 * watch->again_wait_ms;
+    wait_ms = wait_ms < AGAIN_MIN_MS ? AGAIN_MIN_MS : wait_ms;
+    watch->again_wait_ms = wait_ms < AGAIN_MAX_MS ? wait_ms : AGAIN_MAX_MS;
+    watch->again_ms = clock_ms() + watch->again_wait_ms;
+    watch->tried = (struct state){0};
+    watch->is_told = true;
+    pthread_mutex_unlock(&watch->mutex);
 }
 
 void watcher_stop(struct watcher *watcher)

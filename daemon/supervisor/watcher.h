@@ -43,6 +43,10 @@ void watcher_tried(struct watcher *watcher, const struct generation *generation)
  * and mtime that it had before. */
 void watcher_spoilt(struct watcher *watcher);
 
+/* What is at the path could not be tried, for a reason that may lie elsewhere: memory, descriptors
+ * or processes were short. It is told again after a while, if it is still there. */
+void watcher_again(struct watcher *watcher);
+
 /* Ends the thread; one that a dead disk holds is left behind, and ends when that lets it go. The
  * handle's memory goes with the loop's next turn. Idempotent. */
 void watcher_stop(struct watcher *watcher);

@@ -4,6 +4,7 @@ watched, if that is wanted; and nothing is left behind."""
 import os
 import pathlib
 import re
+import resource
 import signal
 import subprocess
 import time
@@ -12,6 +13,7 @@ import pytest
 
 from lib import reload, versions
 from lib.daemon import SANITIZER_ENV, is_sanitized
+from lib.processes import count_files, limited
 from lib.waiting import eventually
 
 TWO = {"daemon.workers": 2}
@@ -334,6 +336,15 @@ def test_reloads_leave_nothing_behind(actd, path, n):
     hold_flat(actd, path, n)
 
 
+def test_a_file_that_could_not_be_checked_is_looked_at_again(actd, path):
+    """Nothing was wrong with it: descriptors were short when it came."""
+    daemon = actd(path, {**TWO, "tree.watch": "yes", "tree.settle_ms": 10})
+    with limited(daemon.pid, resource.RLIMIT_NOFILE, count_files(daemon.pid)):
+        versions.put(path, 2)
+        daemon.wait_log(r"cannot start a process to check it: .*; generation 1 .* goes on serving")
+    eventually(lambda: versions.served(daemon) == 2, "the file to be looked at again")
+
+
 #
 # A worker that is slow to do as it was told.
 #
@@ -377,7 +388,7 @@ def test_a_worker_that_starts_during_a_reload_serves_the_new_one_and_tells_so(ac
     hold.touch()
     os.kill(daemon.worker_pids()[0], signal.SIGKILL)
     eventually(held.exists, "the new worker to be held")
-    put_version(path, 2)
+    versions.put(path, 2)
     assert reload.accepted(daemon) == 2
     hold.unlink()
     pids = set()

@@ -282,6 +282,34 @@ static void another_state_than_the_tried_one_is_told_again(void **state)
     end(&t);
 }
 
+static void what_could_not_be_tried_is_told_again_ever_more_rarely(void **state)
+{
+    (void)state;
+    struct test t;
+    start(&t, "tree.act");
+    write_text(&t, "tree.act", "1");
+    tried(&t);
+    watcher_enable(&t.watcher, true);
+    write_text(&t, "new", "22");
+    move(&t, "new", "tree.act");
+    wait_change(&t, 1);
+    uint64_t waits_ms[2];
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t began_ms = clock_ms();
+        tried(&t);
+        watcher_again(&t.watcher);
+        wait_change(&t, 2 + i);
+        waits_ms[i] = clock_ms() - began_ms;
+    }
+    assert_true(waits_ms[0] >= 1000);
+    assert_true(waits_ms[1] >= 2000);
+    /* It was tried after all. */
+    watcher_again(&t.watcher);
+    tried(&t);
+    assert_quiet(&t);
+    end(&t);
+}
+
 static void links_on_the_way_are_followed(void **state)
 {
     (void)state;
@@ -569,6 +597,7 @@ int main(void)
         cmocka_unit_test(one_that_was_restored_is_told),
         cmocka_unit_test(a_file_renamed_over_is_told_once),
         cmocka_unit_test(another_state_than_the_tried_one_is_told_again),
+        cmocka_unit_test(what_could_not_be_tried_is_told_again_ever_more_rarely),
         cmocka_unit_test(links_on_the_way_are_followed),
         cmocka_unit_test(a_directory_behind_a_link_is_switched),
         cmocka_unit_test(a_directory_is_replaced),
