@@ -28,7 +28,8 @@ ORACLE = oracle_of(paths.CITIES)
 
 INFO = rpc.request(0, "info")
 
-HEARTBEAT_MS = 500
+# Where everybody else waits for a CPU, somebody may be silent for half a second.
+HEARTBEAT_MS = 1000
 
 
 @pytest.fixture
@@ -237,6 +238,7 @@ def test_new_connections_go_to_the_one_that_replaces_a_killed_one(crew, dial):
 # Workers hang.
 
 
+@pytest.mark.alone
 def test_a_worker_that_hangs_is_replaced(crew, dial):
     daemon = crew(2, settings={"daemon.heartbeat_timeout_ms": HEARTBEAT_MS})
     (pid, lost), (other, kept) = by_worker(dial(daemon, 8)).items()
@@ -254,6 +256,7 @@ def test_a_worker_that_hangs_is_replaced(crew, dial):
     assert daemon.stat("restarts", "hung") == 1
 
 
+@pytest.mark.alone
 def test_what_a_hanging_worker_has_not_taken_is_served_by_another(crew, dial, kind):
     daemon = crew(2, settings={"daemon.heartbeat_timeout_ms": HEARTBEAT_MS})
     pid = daemon.worker_pids()[0]
@@ -266,6 +269,7 @@ def test_what_a_hanging_worker_has_not_taken_is_served_by_another(crew, dial, ki
     daemon.wait_stat("restarts", "hung", 1)
 
 
+@pytest.mark.alone
 def test_a_worker_that_hangs_and_ignores_the_abort_is_killed(crew, dial):
     daemon = crew(2, settings={"daemon.heartbeat_timeout_ms": HEARTBEAT_MS})
     pid = daemon.worker_pids()[0]
@@ -283,10 +287,10 @@ def test_after_a_stop_of_the_supervisor_nobody_is_late(crew, dial, who):
     clients = dial(daemon, 8)
     pids = sorted(by_worker(clients))
     with stopped(daemon.pid, *(pids if who == "all" else [])):
-        pass_time(3 * HEARTBEAT_MS / 1000)
+        pass_time(1.5 * HEARTBEAT_MS / 1000)
         if who != "all":
             assert all(client.is_usable() for client in clients)
-    pass_time(2 * HEARTBEAT_MS / 1000)
+    pass_time(HEARTBEAT_MS / 1000)
     assert "sign of life" not in daemon.log
     assert sorted(by_worker(clients)) == sorted(daemon.worker_pids()) == pids
 
