@@ -132,5 +132,8 @@ def check_steady(daemon, number=1):
     assert versions.served(daemon) == 1
     with daemon.client() as client:
         assert client.call("hello")["generation"]["number"] == number
-    assert http.fetch(daemon.admin_unix, "/readyz")[::2] == (200, "ready\n")
+    status, _, text = http.fetch(daemon.admin_unix, "/readyz")
+    assert (status, text.splitlines()[0]) == (200, "ready")
+    refusal = daemon.stats()["refusal"]
+    assert text.splitlines()[1:] == [f"refused: {refusal}; generation {number} goes on serving"]
     assert daemon.stat("tree", "damaged") == 0
