@@ -1,5 +1,6 @@
 """Put other files at the served path, and have actd look at them."""
 
+import datetime
 import json
 import os
 import re
@@ -95,6 +96,12 @@ def served_line(number):
 def wait_served(daemon, number, since=0):
     """Until the log tells that all workers serve it."""
     return daemon.wait_log(served_line(number), since)
+
+
+def time_served(daemon, number):
+    """When it was that all workers served it, by the log: Unix time."""
+    text = daemon.wait_log(r"^(\S+)Z .*" + served_line(number)).group(1)
+    return datetime.datetime.fromisoformat(text + "+00:00").timestamp()
 
 
 def refused_by_hang_up(daemon):
