@@ -314,7 +314,7 @@ def test_a_dump_in_slow_motion_is_never_served_half_way(actd, path, sibling, wat
 @pytest.mark.alone
 @pytest.mark.parametrize("is_told", [True, False])
 def test_a_worker_that_starts_after_a_merge(actd, tmp_path, is_told):
-    """It cannot map what the others serve; soon all serve what is there now."""
+    """All go on serving what they served, or soon all serve what is there now."""
     source, result = paths.EDGE / "m_base.stream.act", paths.EDGE / "merged1_stream.act"
     path = shutil.copyfile(source, tmp_path / "tree.act")
     keys = oracle_of(result).keys
@@ -338,11 +338,11 @@ def test_a_worker_that_starts_after_a_merge(actd, tmp_path, is_told):
                 (error, got), = client.pipeline([["mget", keys]])
                 assert got in (old, new) if error is None else error[0] in DAMAGED
                 answers.append(got)
-        return answers == [new if is_told else old] * 4 and damage_of(daemon) is None
+        return answers in ([old] * 4, [new] * 4) and damage_of(daemon) is None
 
-    daemon.wait_log("it is replaced")
+    reload.workers(daemon, other_than=before[:1])
     began = time.monotonic()
-    eventually(is_served, "what is there now")
+    eventually(is_served, "one of the two")
     assert time.monotonic() - began < SOON_S
 
 
