@@ -13,7 +13,7 @@ import pytest
 
 from lib import reload, versions
 from lib.daemon import SANITIZER_ENV, is_sanitized
-from lib.processes import count_files, limited
+from lib.processes import limited
 from lib.waiting import eventually
 
 TWO = {"daemon.workers": 2}
@@ -340,7 +340,8 @@ def test_reloads_leave_nothing_behind(actd, path, n):
 def test_a_file_that_could_not_be_checked_is_looked_at_again(actd, path):
     """Nothing was wrong with it: descriptors were short when it came."""
     daemon = actd(path, {**TWO, "tree.watch": "yes", "tree.settle_ms": 10})
-    with limited(daemon.pid, resource.RLIMIT_NOFILE, count_files(daemon.pid)):
+    n_files = len(os.listdir(f"/proc/{daemon.pid}/fd"))
+    with limited(daemon.pid, resource.RLIMIT_NOFILE, n_files):
         versions.put(path, 2)
         daemon.wait_log(r"cannot start a process to check it: .*; generation 1 .* goes on serving")
     eventually(lambda: versions.served(daemon) == 2, "the file to be looked at again")
