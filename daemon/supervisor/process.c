@@ -59,7 +59,8 @@ static void outgoing_free(struct outgoing *outgoing)
 
 static void watch_control(struct process *process)
 {
-    uv_poll_start(&process->poll, UV_READABLE | (process->unsent.first ? UV_WRITABLE : 0),
+    process->is_watching_output = process->unsent.first;
+    uv_poll_start(&process->poll, UV_READABLE | (process->is_watching_output ? UV_WRITABLE : 0),
                   on_control);
 }
 
@@ -76,7 +77,6 @@ static bool send_one(const struct process *process, const struct outgoing *outgo
 
 static void flush(struct process *process)
 {
-    bool had_unsent = process->unsent.first;
     while (process->unsent.first && send_one(process, process->unsent.first)) {
         struct outgoing *outgoing = take(&process->unsent);
         if (outgoing->type == CONTROL_CONNECTION) {
@@ -86,7 +86,8 @@ static void flush(struct process *process)
             outgoing_free(outgoing);
         }
     }
-    if (had_unsent || process->unsent.first)
+    bool is_done = !process->unsent.first;
+    if (process->is_watching_output == is_done) /* each change costs two system calls */
         watch_control(process);
 }
 

@@ -41,6 +41,7 @@ struct process {
     bool is_draining; /* it was told to end */
     bool is_unfit;    /* it cannot do its work or talks nonsense, and was killed for that */
     bool has_exited;
+    bool is_watching_output; /* the poll looks for room to write */
     int64_t exit_status;
     int exit_signal;
 
