@@ -347,6 +347,14 @@ def test_a_file_that_could_not_be_checked_is_looked_at_again(actd, path):
     eventually(lambda: versions.served(daemon) == 2, "the file to be looked at again")
 
 
+def test_who_asks_is_told_when_no_check_can_be_started(actd, path):
+    daemon = actd(path, TWO)
+    n_files = len(os.listdir(f"/proc/{daemon.pid}/fd"))
+    with limited(daemon.pid, resource.RLIMIT_NOFILE, n_files + 1):
+        assert "cannot start a process to check it" in reload.refused(daemon)
+    assert reload.accepted(daemon) == 2
+
+
 #
 # A worker that is slow to do as it was told.
 #
