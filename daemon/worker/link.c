@@ -151,6 +151,13 @@ static void say(struct link *link, enum control_type type, uint64_t number, cons
     flush(link);
 }
 
+static void say_unmappable(struct link *link, uint64_t number, const char *why)
+{
+    char text[CONTROL_TEXT_BYTES];
+    snprintf(text, sizeof text, "%.400s: a worker cannot map it: %s", link->config.tree_path, why);
+    say(link, CONTROL_UNMAPPABLE, number, text);
+}
+
 static void open_in_thread(uv_work_t *work)
 {
     struct opening *opening = work->data;
@@ -193,8 +200,10 @@ static void offer(struct link *link, struct opening *opening)
     if (opening->snapshot)
         offered = malloc(sizeof *offered);
     if (!offered) {
-        say(link, CONTROL_UNMAPPABLE, number,
-            opening->r < 0 ? opening->error.message : "out of memory");
+        if (opening->r < 0)
+            say(link, CONTROL_UNMAPPABLE, number, opening->error.message);
+        else
+            say_unmappable(link, number, "out of memory");
         return;
     }
     *offered = (struct offered){.snapshot = opening->snapshot, .next = link->offered};
@@ -226,8 +235,9 @@ static void map_generation(struct link *link, const struct generation *generatio
 {
     struct opening *opening = calloc(1, sizeof *opening);
     if (!opening || fd < 0) {
-        say(link, CONTROL_UNMAPPABLE, generation->number,
-            fd < 0 ? "no descriptor is left for it (LimitNOFILE=, ulimit -n)" : "out of memory");
+        say_unmappable(link, generation->number,
+                       fd < 0 ? "no descriptor is left for it (LimitNOFILE=, ulimit -n)"
+                              : "out of memory");
         fd_closep(&fd);
         free(opening);
         return;

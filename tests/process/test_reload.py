@@ -355,6 +355,17 @@ def test_who_asks_is_told_when_no_check_can_be_started(actd, path):
     assert reload.accepted(daemon) == 2
 
 
+def test_a_file_that_one_worker_has_no_descriptor_for_is_refused(actd, path):
+    daemon = actd(path, TWO)
+    before = daemon.worker_pids()
+    with limited(before[0], resource.RLIMIT_NOFILE, 4):
+        why = reload.refused(daemon)
+    assert why == f"{path}: a worker cannot map it: no descriptor is left for it " \
+                  "(LimitNOFILE=, ulimit -n)"
+    assert reload.accepted(daemon) == 3
+    assert daemon.worker_pids() == before
+
+
 #
 # A worker that is slow to do as it was told.
 #
