@@ -191,9 +191,13 @@ static void note_faults(struct crew *crew, const struct process *process)
     page->major_faults = major;
 }
 
-static bool has_served(const struct crew *crew, const struct process *process)
+/* Or could have, for long enough that what has killed it is no fault of its start. */
+static bool has_served(const struct crew *crew, const struct process *process,
+                       enum process_state before)
 {
-    return board_page(crew->board, process->slot)->stats.connections_accepted > 0;
+    uint64_t age_ms = clock_ms() - crew->board->slots[process->slot].started_ms;
+    return board_page(crew->board, process->slot)->stats.connections_accepted > 0 ||
+           (before == PROCESS_SERVING && age_ms >= RESTART_MAX_MS);
 }
 
 static bool is_anybody_left(const struct crew *crew)
@@ -207,7 +211,7 @@ static bool is_anybody_left(const struct crew *crew)
 void crew_on_gone(struct crew *crew, struct process *process, enum process_state before)
 {
     int fd;
-    bool served = has_served(crew, process);
+    bool served = has_served(crew, process, before);
     note_faults(crew, process);
     board_retire(crew->board, process->slot);
     replace(crew, process, served);
