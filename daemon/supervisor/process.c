@@ -132,22 +132,21 @@ void process_say_text(struct process *process, enum control_type type, uint64_t 
     queue(process, type, number, -1, message);
 }
 
-void process_say_generation(struct process *process, const struct generation *generation, int fd)
+int process_say_generation(struct process *process, const struct generation *generation, int fd)
 {
     struct control_message *message = calloc(1, sizeof *message);
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (!message || copy < 0) {
-        log_error("worker %u: cannot hand it generation %" PRIu64 ": %s", process->number,
-                  generation->number, strerror(message ? errno : ENOMEM));
+        int r = message ? -errno : -ENOMEM;
         fd_closep(&copy);
         free(message);
-        process_give_up(process);
-        return;
+        return r;
     }
     message->type = CONTROL_GENERATION;
     message->number = generation->number;
     message->generation = *generation;
     queue(process, CONTROL_GENERATION, generation->number, copy, message);
+    return 0;
 }
 
 void process_pass(struct process *process, int fd)

@@ -68,8 +68,8 @@ int process_start(struct crew *crew, unsigned number, unsigned slot, struct proc
 void process_say(struct process *process, enum control_type type, uint64_t number);
 void process_say_text(struct process *process, enum control_type type, uint64_t number,
                       const char *text);
-/* fd: borrowed. */
-void process_say_generation(struct process *process, const struct generation *generation, int fd);
+/* fd: borrowed. 0 or -errno. */
+int process_say_generation(struct process *process, const struct generation *generation, int fd);
 
 /* Takes over a connected socket. */
 void process_pass(struct process *process, int fd);

@@ -135,6 +135,40 @@ static void advance(struct reload *reload)
     }
 }
 
+/* A worker that cannot have what is served is replaced. */
+static void hand(struct process *process, const struct held *held)
+{
+    int r = process_say_generation(process, &held->generation, held->fd);
+    if (r == 0)
+        return;
+    log_error("worker %u: cannot hand it generation %" PRIu64 ": %s", process->number,
+              held->generation.number, strerror(-r));
+    process_give_up(process);
+}
+
+/* To all. A candidate that not everybody can have is refused. */
+static void hand_out(struct reload *reload)
+{
+    const struct held *held = reload->candidate.fd >= 0 ? &reload->candidate : &reload->current;
+    for (struct process *process = reload->crew->processes; process; process = process->next) {
+        if (process->state == PROCESS_GONE || process->is_hung)
+            continue;
+        if (held == &reload->current) {
+            hand(process, held);
+            continue;
+        }
+        int r = process_say_generation(process, &held->generation, held->fd);
+        if (r < 0) {
+            char text[BOARD_TEXT_BYTES];
+            snprintf(text, sizeof text, "%.400s: cannot hand it to worker %u: %s",
+                     reload->board->config->tree_path, process->number, strerror(-r));
+            watcher_again(&reload->watcher);
+            refuse(reload, text);
+            return;
+        }
+    }
+}
+
 static void on_checked(void *context, int fd, const struct generation *generation, const char *text)
 {
     struct reload *reload = context;
@@ -154,10 +188,7 @@ static void on_checked(void *context, int fd, const struct generation *generatio
     } else {
         show(reload, RELOAD_MAPPING);
     }
-    const struct held *held = is_first ? &reload->current : &reload->candidate;
-    for (struct process *process = reload->crew->processes; process; process = process->next)
-        if (process->state != PROCESS_GONE && !process->is_hung)
-            process_say_generation(process, &held->generation, held->fd);
+    hand_out(reload);
 }
 
 static void on_timeout(uv_timer_t *timer)
@@ -219,9 +250,9 @@ void reload_greet(struct reload *reload, struct process *process)
 {
     const struct held *current = &reload->current, *candidate = &reload->candidate;
     if (current->fd >= 0)
-        process_say_generation(process, &current->generation, current->fd);
+        hand(process, current);
     if (candidate->fd >= 0)
-        process_say_generation(process, &candidate->generation, candidate->fd);
+        hand(process, candidate);
 }
 
 static void on_mapped(struct reload *reload, struct process *process, uint64_t number)

@@ -366,6 +366,57 @@ def test_a_file_that_one_worker_has_no_descriptor_for_is_refused(actd, path):
     assert daemon.worker_pids() == before
 
 
+# With a library in front of the system's.
+
+
+def preloaded(directory, source, names):
+    """An environment with it; names: of files in the directory that it looks for, by variable."""
+    (directory / "front.c").write_text(source)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", directory / "front.so", directory / "front.c"],
+                   check=True)
+    asan = SANITIZER_ENV["ASAN_OPTIONS"]
+    return {"LD_PRELOAD": str(directory / "front.so"),
+            "ASAN_OPTIONS": f"{asan}:verify_asan_link_order=0",
+            **{name: str(directory / name) for name in names}}
+
+
+NO_COPIES = """
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* While the file exists, no descriptor can be copied. */
+int fcntl(int fd, int command, ...)
+{
+    va_list args;
+    va_start(args, command);
+    long argument = va_arg(args, long);
+    va_end(args);
+    if (command == F_DUPFD_CLOEXEC && access(getenv("SHORT"), F_OK) == 0) {
+        errno = EMFILE;
+        return -1;
+    }
+    return (int)syscall(SYS_fcntl, fd, command, argument);
+}
+
+int fcntl64(int, int, ...) __attribute__((alias("fcntl")));
+"""
+
+
+def test_a_file_that_cannot_be_handed_to_a_worker_is_refused(actd, path, tmp_path):
+    """The supervisor is short of something; that is no fault of the workers, which go on."""
+    daemon = actd(path, TWO, env=preloaded(tmp_path, NO_COPIES, ["SHORT"]))
+    before = daemon.worker_pids()
+    (tmp_path / "SHORT").touch()
+    assert re.search("cannot hand it to worker [01]: Too many open files", reload.refused(daemon))
+    (tmp_path / "SHORT").unlink()
+    assert reload.accepted(daemon) == 3
+    assert daemon.worker_pids() == before
+
 #
 # A worker that is slow to do as it was told.
 #
@@ -398,14 +449,8 @@ ssize_t recvmsg(int fd, struct msghdr *header, int flags)
 
 def test_a_worker_that_starts_during_a_reload_serves_the_new_one_and_tells_so(actd, path, tmp_path):
     """It was told to switch to the one before, and hears that when all others have gone on."""
-    (tmp_path / "slow.c").write_text(SLOW)
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "slow.so", tmp_path / "slow.c"],
-                   check=True)
-    asan = SANITIZER_ENV["ASAN_OPTIONS"]
-    hold, held = tmp_path / "hold", tmp_path / "held"
-    daemon = actd(path, TWO, env={
-        "LD_PRELOAD": str(tmp_path / "slow.so"), "HOLD": str(hold), "HELD": str(held),
-        "ASAN_OPTIONS": f"{asan}:verify_asan_link_order=0"})
+    daemon = actd(path, TWO, env=preloaded(tmp_path, SLOW, ["HOLD", "HELD"]))
+    hold, held = tmp_path / "HOLD", tmp_path / "HELD"
     hold.touch()
     os.kill(daemon.worker_pids()[0], signal.SIGKILL)
     eventually(held.exists, "the new worker to be held")
