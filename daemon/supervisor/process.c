@@ -229,12 +229,11 @@ static void hear(struct process *process)
 static void on_control(uv_poll_t *poll, int status, int events)
 {
     struct process *process = poll->data;
-    if (status < 0) {
-        gone(process);
-        return;
-    }
-    /* First what it says: behind the end of the socket nothing can be sent. */
+    /* First what it says: behind the end of the socket nothing can be sent. Also on an error, which
+     * comes where it died with unread messages: it may have said that it took others. */
     hear(process);
+    if (status < 0)
+        gone(process);
     if (process->state != PROCESS_GONE && (events & UV_WRITABLE))
         flush(process);
 }
