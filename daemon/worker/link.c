@@ -137,6 +137,15 @@ static void flush(struct link *link)
         watch_control(link, !is_done);
 }
 
+/* All is answered. Not before the supervisor knows what we have taken: it would give that to
+ * others.
+ */
+static void end_if_drained(struct link *link)
+{
+    if (link->is_draining && !link->is_taken_due && link->worker.stats->connections_open == 0)
+        end(link);
+}
+
 /* Messages that must not be lost. text may be NULL. */
 static void say(struct link *link, enum control_type type, uint64_t number, const char *text)
 {
@@ -301,8 +310,7 @@ static void drain(struct link *link)
     link->is_draining = true;
     uv_timer_start(&link->drain, on_drain_half, link->config.limits_drain_timeout_ms / 2, 0);
     worker_drain(&link->worker);
-    if (link->worker.stats->connections_open == 0)
-        end(link);
+    end_if_drained(link);
 }
 
 static void cut(struct link *link)
@@ -388,6 +396,7 @@ static void on_control(uv_poll_t *poll, int status, int events)
     else
         hear(link);
     flush(link);
+    end_if_drained(link);
 }
 
 static void on_heartbeat(uv_timer_t *timer)
@@ -450,12 +459,11 @@ static void on_conn_closed(void *context)
     /* connections_closed is told before is_full is asked, as update_accepting does the reverse: one
      * of the two sees what the other one did. */
     atomic_thread_fence(memory_order_seq_cst);
-    if (link->is_draining && link->worker.stats->connections_open == 0) {
-        end(link);
-    } else if (link->board.head->is_full) {
+    if (link->board.head->is_full && !link->is_closed) {
         link->is_room_due = true;
         flush(link);
     }
+    end_if_drained(link);
 }
 
 /* The supervisor's signals may reach the whole process group; we end when it says so. */
