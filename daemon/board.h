@@ -92,7 +92,7 @@ enum warmup_state { WARMUP_OFF, WARMUP_RUNNING, WARMUP_DONE, WARMUP_FAILED };
     X(killed, "It was killed by a signal or crashed.")                  \
     X(exited, "It ended by itself.")                                    \
     X(hung, "It gave no sign of life for daemon.heartbeat_timeout_ms.") \
-    X(failed, "It could not be started, or could not map the file.")
+    X(failed, "It could not be started or map the file, or babbled.")
 
 struct board_restarts {
 #define X(name, help) uint64_t name;

@@ -67,7 +67,7 @@ static bool is_merge_of_ours(const struct snapshot *snapshot, uint64_t size)
 }
 
 /* NULL: whatever has happened, our tree is still there. */
-static const char *find_damage(const struct snapshot *snapshot, const struct stat *st)
+static const char *find_damage(struct snapshot *snapshot, const struct stat *st)
 {
     uint64_t size = (uint64_t)st->st_size, header[2];
     static const char truncated[] = "the file was truncated in place";
@@ -82,10 +82,13 @@ static const char *find_damage(const struct snapshot *snapshot, const struct sta
     }
     if (header[0] != le64toh(magic))
         return "the file was overwritten in place";
-    if (header[1] == snapshot->generation.root_offset)
+    if (header[1] == snapshot->seen_root)
         return NULL;
-    if (size > snapshot->generation.size_bytes && is_merge_of_ours(snapshot, size))
+    if (header[1] == snapshot->generation.root_offset ||
+        (size > snapshot->generation.size_bytes && is_merge_of_ours(snapshot, size))) {
+        snapshot->seen_root = header[1]; /* while the next merge appends, its trailer is missing */
         return NULL;
+    }
     return "the file was overwritten in place";
 }
 
@@ -225,6 +228,7 @@ static struct snapshot *snapshot_alloc(int fd, const char *path,
     snapshot->refs = 1;
     snapshot->seen_size_bytes = generation->size_bytes;
     snapshot->seen_mtime = generation->mtime;
+    snapshot->seen_root = generation->root_offset;
     return snapshot;
 }
 

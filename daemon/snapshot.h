@@ -25,6 +25,7 @@ struct snapshot {
 
     uint64_t seen_size_bytes; /* at the last check that found the tree unharmed */
     struct timespec seen_mtime;
+    uint64_t seen_root;    /* in the header: ours, or a merge's that leads to ours */
     bool is_settled;       /* nobody had written for a while when that was seen */
     const char *damage;    /* NULL, or why its answers cannot be trusted any more */
     char damage_text[256]; /* where damage may point */

@@ -403,6 +403,10 @@ static void on_heartbeat(uv_timer_t *timer)
 {
     struct link *link = timer->data;
     struct rusage usage;
+    /* Also where nobody asks, a file that is spoilt is noticed, and a merge before the next one. */
+    struct snapshot *snapshot = link->worker.snapshot;
+    if (snapshot && !snapshot->damage && !snapshot_unchanged(snapshot))
+        worker_tell_damage(&link->worker, snapshot);
     if (getrusage(RUSAGE_SELF, &usage) == 0) {
         link->board.own_page->minor_faults = (uint64_t)usage.ru_minflt;
         link->board.own_page->major_faults = (uint64_t)usage.ru_majflt;

@@ -247,6 +247,29 @@ def test_a_merge_in_place_keeps_the_old_contents_served(actd, tree, writer):
         assert client.call("mget", added.keys) == [added.get(key) for key in added.keys]
 
 
+def test_a_second_merge_that_is_under_way_is_no_damage(actd, tree):
+    merged = (paths.EDGE / "merged1_stream.act").read_bytes()
+    path = tree(paths.EDGE / "m_base.stream.act")
+    oracle = oracle_of(paths.EDGE / "m_base.stream.act")
+    daemon = actd(path, {"daemon.workers": 1})
+    append(path, merged[path.stat().st_size :])
+    with open(path, "r+b") as file:
+        file.seek(8)
+        file.write(merged[8:16])
+    check_good(daemon, oracle)
+    for _ in range(3):
+        append(path, bytes(40))
+        check_good(daemon, oracle)
+
+
+def test_damage_is_noticed_where_nobody_asks(actd, tree):
+    path = tree(paths.CITIES)
+    daemon = actd(path, {"daemon.heartbeat_timeout_ms": 2000})
+    os.truncate(path, 100)
+    daemon.wait_log("actd error: .*the file was truncated in place; .* with IO_ERROR")
+    assert http.fetch(daemon.admin_unix, "/readyz")[0] == 503
+
+
 def replace_first_worker(daemon):
     pid = daemon.worker_pids()[0]
     os.kill(pid, signal.SIGKILL)
