@@ -132,22 +132,22 @@ def big_mgets(n, keys):
 
 
 def send_until_full(daemon, client, data):
-    """Sends until the server reads no more: how much. The server answers our looks at its counters
-    from the loop that would also read and look up, so three looks without a byte read or a key
-    looked up mean that it waits."""
+    """Sends until the server reads no more: how much. The worker answers our looks at its counters
+    from the loop that would also read and look up, so three looks without another key looked up
+    mean that it waits."""
     client.sock.setblocking(False)
     sent, looks, last = 0, 0, None
     clock = Clock()
-    while sent < len(data) and looks < 3:
-        if select.select([], [client.sock], [], 0)[1]:
-            sent += client.sock.send(data[sent : sent + MIB])
-            looks = 0
-            continue
-        clock.left("the server to read or to stop reading")
-        stats = daemon.stats()
-        done = stats["traffic"]["read_bytes"], stats["methods"]["mget"]
-        looks = looks + 1 if done == last else 0
-        last = done
+    with daemon.client() as looker:
+        while sent < len(data) and looks < 3:
+            if select.select([], [client.sock], [], 0)[1]:
+                sent += client.sock.send(data[sent : sent + MIB])
+                looks = 0
+                continue
+            clock.left("the server to read or to stop reading")
+            done = looker.call("stats")["methods"]["mget"]
+            looks = looks + 1 if done == last else 0
+            last = done
     client.sock.setblocking(True)
     return sent
 
