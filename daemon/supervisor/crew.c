@@ -308,17 +308,14 @@ static void on_watchdog(uv_timer_t *timer)
     }
 }
 
-/* Ours, without what is for the supervisor alone; and libuv's threads are for opening and unmapping
- * generations only. */
+/* Ours, without what is for the supervisor alone. */
 static char **worker_environment(void)
 {
-    static char threads[] = "UV_THREADPOOL_SIZE=2";
-    static const char *const dropped[] = {"NOTIFY_SOCKET=", "WATCHDOG_", "LISTEN_",
-                                          "UV_THREADPOOL_SIZE="};
+    static const char *const dropped[] = {"NOTIFY_SOCKET=", "WATCHDOG_", "LISTEN_"};
     size_t n = 0, to = 0;
     while (environ[n])
         n++;
-    char **result = calloc(n + 2, sizeof *result);
+    char **result = calloc(n + 1, sizeof *result);
     for (size_t i = 0; result && i < n; i++) {
         bool is_dropped = false;
         for (size_t j = 0; j < sizeof dropped / sizeof *dropped; j++)
@@ -326,8 +323,6 @@ static char **worker_environment(void)
         if (!is_dropped)
             result[to++] = environ[i];
     }
-    if (result)
-        result[to] = threads;
     return result;
 }
 

@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/control.h"
+#include "daemon/worker/errand.h"
 #include "daemon/worker/worker.h"
 
 #include <errno.h>
@@ -27,9 +28,9 @@ static void on_control(uv_poll_t *poll, int status, int events);
 static void on_heartbeat(uv_timer_t *timer);
 static void on_drain_half(uv_timer_t *timer);
 static void on_drain_end(uv_timer_t *timer);
-static void on_opened(uv_work_t *work, int status);
+static void on_opened(struct errand *errand);
 static void on_unused(void *context, struct snapshot *snapshot);
-static void on_freed(uv_work_t *work, int status);
+static void on_freed(struct errand *errand);
 static void on_damage(void *context, const struct snapshot *snapshot);
 static void on_conn_closed(void *context);
 
@@ -71,7 +72,7 @@ struct link {
 
 /* A generation on its way into memory; in a thread, since disks may be slow. */
 struct opening {
-    uv_work_t work;
+    struct errand errand; /* first */
     struct link *link;
     struct opening *next;
     bool is_unwanted;
@@ -83,7 +84,7 @@ struct opening {
 };
 
 struct burial {
-    uv_work_t work;
+    struct errand errand;      /* first */
     struct snapshot *snapshot; /* owned */
 };
 
@@ -167,9 +168,9 @@ static void say_unmappable(struct link *link, uint64_t number, const char *why)
     say(link, CONTROL_UNMAPPABLE, number, text);
 }
 
-static void open_in_thread(uv_work_t *work)
+static void open_in_thread(struct errand *errand)
 {
-    struct opening *opening = work->data;
+    struct opening *opening = (struct opening *)errand;
     const struct config *config = &opening->link->config;
     opening->r = snapshot_new(opening->fd, config->tree_path, &opening->generation,
                               config->tree_table_cache_bytes, &opening->snapshot, &opening->error);
@@ -222,11 +223,10 @@ static void offer(struct link *link, struct opening *opening)
     say(link, CONTROL_MAPPED, number, NULL);
 }
 
-static void on_opened(uv_work_t *work, int status)
+static void on_opened(struct errand *errand)
 {
-    struct opening *opening = work->data;
+    struct opening *opening = (struct opening *)errand;
     struct link *link = opening->link;
-    (void)status;
     struct opening **at = &link->openings;
     while (*at != opening)
         at = &(*at)->next;
@@ -254,10 +254,10 @@ static void map_generation(struct link *link, const struct generation *generatio
     opening->link = link;
     opening->fd = fd;
     opening->generation = *generation;
-    opening->work.data = opening;
+    opening->errand = (struct errand){.work = open_in_thread, .on_done = on_opened};
     opening->next = link->openings;
     link->openings = opening;
-    uv_queue_work(&link->loop, &opening->work, open_in_thread, on_opened);
+    errand_start(&opening->errand, &link->loop);
 }
 
 /* Out of the list; NULL: we do not have it. */
@@ -427,16 +427,15 @@ static void on_drain_end(uv_timer_t *timer)
     cut(timer->data);
 }
 
-static void free_in_thread(uv_work_t *work)
+static void free_in_thread(struct errand *errand)
 {
-    struct burial *burial = work->data;
+    struct burial *burial = (struct burial *)errand;
     snapshot_free(burial->snapshot);
 }
 
-static void on_freed(uv_work_t *work, int status)
+static void on_freed(struct errand *errand)
 {
-    (void)status;
-    free(work->data);
+    free(errand);
 }
 
 static void on_unused(void *context, struct snapshot *snapshot)
@@ -448,8 +447,8 @@ static void on_unused(void *context, struct snapshot *snapshot)
         return;
     }
     burial->snapshot = snapshot;
-    burial->work.data = burial;
-    uv_queue_work(&link->loop, &burial->work, free_in_thread, on_freed);
+    burial->errand = (struct errand){.work = free_in_thread, .on_done = on_freed};
+    errand_start(&burial->errand, &link->loop);
 }
 
 static void on_damage(void *context, const struct snapshot *snapshot)

@@ -37,7 +37,7 @@ ALLOWED = {
 # What only some may use of other people's.
 FOREIGN = {
     "uv.h": ["daemon/supervisor/", "daemon/worker/conn.", "daemon/worker/worker."]
-    + ["daemon/worker/link."]
+    + ["daemon/worker/errand.", "daemon/worker/link."]
     + ["daemon/admin/admin."],
     "microhttpd.h": ["daemon/admin/admin.c"],
     "json-c/": ["daemon/admin/render.c", "client/actctl/"],
