@@ -5,6 +5,7 @@
 
 #include "daemon/worker/methods.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -97,10 +98,14 @@ static int settle(struct dispatch *dispatch, struct call *call, int outcome)
     }
 }
 
+#define BIT(method) (UINT64_C(1) << METHOD_##method)
+static_assert(N_METHODS <= 64, "methods are bits of a number");
+
 static bool needs_tree(int id)
 {
-    return id != METHOD_hello && id != METHOD_ping && id != METHOD_info && id != METHOD_stats &&
-           id != METHOD_watch && id != METHOD_wait_generation;
+    const uint64_t others =
+        BIT(hello) | BIT(ping) | BIT(info) | BIT(stats) | BIT(watch) | BIT(wait_generation);
+    return (others >> id & 1) == 0;
 }
 
 int dispatch_refuse(struct dispatch *dispatch, uint32_t msgid, struct reply_mode mode,
