@@ -42,7 +42,8 @@ const char *const method_names[N_METHODS] = {
     X(traffic, written_bytes, written_bytes)                  \
     X(messages, refused, refused_requests)                    \
     X(messages, notifications_ignored, notifications_ignored) \
-    X(messages, responses_ignored, responses_ignored)
+    X(messages, responses_ignored, responses_ignored)         \
+    X(messages, notifications_sent, notifications_sent)
 
 static void copy_counters(const struct worker_stats *stats, struct worker_report *worker)
 {

@@ -85,6 +85,8 @@ enum stat_type { STAT_COUNTER, STAT_GAUGE, STAT_IDENTITY };
       "Notifications; there is none that the server knows.")                                      \
     X(messages, responses_ignored, STAT_COUNTER, "actd_responses_ignored_total", "",              \
       "Responses to requests that the server never made.")                                        \
+    X(messages, notifications_sent, STAT_COUNTER, "actd_notifications_sent_total", "",            \
+      "News of generations.")                                                                     \
     X(warmup, read_bytes, STAT_GAUGE, "actd_warmup_read_bytes", "",                               \
       "How much of the file the warm-up has read.")                                               \
     X(warmup, total_bytes, STAT_GAUGE, "actd_warmup_total_bytes", "",                             \
@@ -133,7 +135,9 @@ enum stat_type { STAT_COUNTER, STAT_GAUGE, STAT_IDENTITY };
     X(messages, notifications_ignored, STAT_COUNTER, "actd_worker_notifications_ignored_total", \
       "", "Notifications that it got.")                                                         \
     X(messages, responses_ignored, STAT_COUNTER, "actd_worker_responses_ignored_total", "",     \
-      "Responses that it got.")
+      "Responses that it got.")                                                                 \
+    X(messages, notifications_sent, STAT_COUNTER, "actd_worker_notifications_sent_total", "",   \
+      "News of generations.")
 
 enum stat_id {
 #define X(group, name, type, metric, labels, help) STAT_##group##_##name,
