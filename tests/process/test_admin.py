@@ -187,7 +187,9 @@ SUMS = {
     "connections": ["open", "accepted", "timed_out", "broken", "evicted"],
     "requests": ["sliced", "running"],
     "traffic": ["read_bytes", "written_bytes"],
-    "messages": ["refused", "notifications_ignored", "responses_ignored"],
+    "messages": [
+        "refused", "notifications_ignored", "responses_ignored", "notifications_sent",
+    ],
     "memory": ["buffer_bytes"],
     "faults": ["minor", "major"],
 }

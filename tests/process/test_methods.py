@@ -318,7 +318,9 @@ COUNTED = {
     "connections": {"open", "accepted", "timed_out", "broken", "evicted"},
     "requests": {"sliced", "running"},
     "traffic": {"read_bytes", "written_bytes"},
-    "messages": {"refused", "notifications_ignored", "responses_ignored"},
+    "messages": {
+        "refused", "notifications_ignored", "responses_ignored", "notifications_sent"
+    },
     "methods": set(METHODS),
 }
 STATS = COUNTED | {
