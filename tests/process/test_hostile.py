@@ -2,6 +2,7 @@
 
 import select
 import socket
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from lib import paths, rpc
 from lib.daemon import is_sanitized, with_one_worker
 from lib.tree_data import oracle_of
-from lib.waiting import Clock, eventually
+from lib.waiting import POLL_S, Clock, eventually
 
 ORACLE = oracle_of(paths.CITIES)
 MIB = 1 << 20
@@ -145,6 +146,7 @@ def send_until_full(daemon, client, data):
                 looks = 0
                 continue
             clock.left("the server to read or to stop reading")
+            time.sleep(POLL_S)  # looks without a pause would leave it little time for anything else
             done = looker.call("stats")["methods"]["mget"]
             looks = looks + 1 if done == last else 0
             last = done
@@ -293,7 +295,7 @@ def test_write_timeout_spares_a_client_that_reads_slowly(actd, kind):
         for quarter in range(1, 13):
             while len(taken) < quarter * 65536:
                 part = client.sock.recv(65536)
-                assert part, "the server has closed the connection"
+                assert part, f"the server has closed the connection:\n{daemon.log}"
                 taken += part
             until = start + quarter * timeout_ms // 4
             daemon.wait_stat("process", "uptime_ms", lambda now, until=until: now >= until)
