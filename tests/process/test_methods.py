@@ -357,6 +357,7 @@ WORKER_STATS = COUNTED | {
 
 
 def test_stats_has_every_group_and_name(cities, client):
+    cities.wait_stat("connections", "open", 1)  # another worker may still be closing one
     stats = client.call("stats")
     workers = stats.pop("workers")
     assert {group: set(names) for group, names in stats.items()} == STATS
