@@ -104,6 +104,7 @@ static inline int turn_table(struct view *view, struct lane *lane)
 
 static inline int turn_line(struct view *view, struct lane *lane)
 {
+    view->reach = lane->rest.len;
     int r = node_read_line(view, &lane->node);
     if (r != 0)
         return r;
@@ -145,7 +146,7 @@ static void begin(const struct act *tree, struct lane *lane, const struct act_ke
 void ENGINE_NAME(get_batch)(const struct act *tree, const struct act_key *keys, size_t n,
                             struct act_result *ret_results)
 {
-    struct view view = {.map = &tree->map, .tables = tree->tables};
+    struct view view = view_of(tree, 0);
     struct lane lanes[LANES];
     size_t n_begun = 0, n_lanes = 0;
     while (n_lanes < LANES && n_begun < n) {

@@ -3,6 +3,9 @@
  */
 #include "tree/child.h"
 
+/* What of a sibling is looked at to pass it: its header and the first bytes of its two numbers. */
+#define SKIP_BYTES (1 + VARINT_MAX_BYTES + VARINT_MAX_BYTES + 1)
+
 static inline const uint8_t *number_skip(const uint8_t *at)
 {
     unsigned first = *at;
@@ -49,6 +52,8 @@ static inline int sibling_skip(struct view *view, uint64_t at, uint64_t limit, u
 {
     if (at >= limit)
         return view_corrupt(view, at, "fewer children than the child set says");
+    if (!view_may_touch(view, at, SKIP_BYTES))
+        return ACT_COLD;
     uint64_t bytes = node_bytes(view->map, at);
     if (bytes == 0)
         return view_corrupt(view, at, "a child field above 32");
@@ -71,6 +76,19 @@ static int siblings_skip_slowly(struct view *view, uint64_t at, uint64_t limit, 
     return 0;
 }
 
+/* Up to there siblings may be skipped without asking again: to the end of the page that the one at
+ * `at` ends in. NULL: not even that one. */
+static const uint8_t *skippable_end(const struct view *view, uint64_t at)
+{
+    const struct map *map = view->map;
+    if (!view->residency)
+        return map->base + map->size;
+    if (!view_may_touch(view, at, SKIP_BYTES))
+        return NULL;
+    uint64_t end = ((at + SKIP_BYTES - 1) | (ACT_PAGE_BYTES - 1)) + 1;
+    return map->base + (end < map->size ? end : map->size);
+}
+
 /* From the sibling at `at`, which stands before limit or not, `n` further. Where the map has room
  * for the longest nodes there are, it is enough to look at the end whether all lay before limit.
  *
@@ -80,9 +98,14 @@ static int siblings_skip_slowly(struct view *view, uint64_t at, uint64_t limit, 
 static int siblings_skip(struct view *view, uint64_t at, uint64_t limit, unsigned n, uint64_t *ret)
 {
     uint64_t room = ((uint64_t)n + 1) * MAP_WINDOW_BYTES;
-    const uint8_t *begin = map_at(view->map, at, room), *p = begin;
+    const uint8_t *begin = map_at(view->map, at, room), *p = begin, *safe_end = begin;
     size_t likely = 0;
     for (unsigned left = begin ? n : 0; left > 0; left--) {
+        if (safe_end < p + SKIP_BYTES) {
+            safe_end = skippable_end(view, at + (uint64_t)(p - begin));
+            if (!safe_end)
+                return ACT_COLD;
+        }
         const uint8_t *end = node_skip(p);
         if (!end)
             return siblings_skip_slowly(view, at, limit, n, ret);

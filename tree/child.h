@@ -63,6 +63,8 @@ static inline int child_look_up(struct view *view, const struct node *branch, un
     if (first < map->tables_begin || (first - map->tables_begin) / 2 < n - 1)
         return view_corrupt(view, first, "a sibling table that runs into the metadata");
     const uint8_t *entry = map_at(map, first - 2 * (uint64_t)rank, 2);
+    if (entry && !view_may_touch(view, first - 2 * (uint64_t)rank, 2))
+        return ACT_COLD;
     uint64_t distance = entry ? entry[0] | (uint64_t)entry[1] << 8 : 0;
     if (distance == 0 || distance >= branch->offset - first)
         return view_corrupt(view, first - 2 * (uint64_t)rank,
@@ -78,7 +80,7 @@ struct run {
     unsigned n;
 };
 
-/* From the first of a run to number `rank`, with a cache by way of it. 0 or ACT_CORRUPT. */
+/* From the first of a run to number `rank`, with a cache by way of it. 0, ACT_CORRUPT, ACT_COLD. */
 int run_skip(struct view *view, struct run run, unsigned rank, uint64_t *ret_offset);
 
 /* The offset of child number rank, where the file has no table. */
@@ -97,8 +99,8 @@ static inline int child_skip(struct view *view, const struct node *branch, unsig
 
 /*
  * The offset of the branch's child that the first byte of key leads to, which has at least one. Its
- * run ends at or before the branch: read it with limit = branch->offset. 0, ACT_MISS or
- * ACT_CORRUPT.
+ * run ends at or before the branch: read it with limit = branch->offset. 0, ACT_MISS, ACT_CORRUPT
+ * or ACT_COLD.
  */
 static inline __attribute__((always_inline)) int child_step(struct view *view,
                                                             const struct node *branch,

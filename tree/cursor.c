@@ -84,7 +84,7 @@ void act_cursor_free(struct act_cursor *cursor)
 
 void act_cursor_reset(struct act_cursor *cursor, const struct act *tree)
 {
-    cursor->path.view = (struct view){.map = &tree->map, .tables = tree->tables};
+    cursor->path.view = view_of(tree, cursor->path.max_len);
     cursor->path.root = tree->root;
     cursor->path.depth = 0;
     cursor->bounds = (struct bounds){0};
@@ -147,7 +147,7 @@ static void set_pending(struct act_cursor *cursor, enum move move, struct slice 
 
 static int end_walk(struct act_cursor *cursor, int r, enum move move, struct slice bytes)
 {
-    if (r == ACT_LIMIT && cursor->is_walking)
+    if (is_pause(r) && cursor->is_walking)
         set_pending(cursor, move, bytes);
     return r;
 }
@@ -160,10 +160,10 @@ static int stand(struct act_cursor *cursor, enum place place, int r)
     return r;
 }
 
-/* A result that is no answer: out of budget, then the cursor stands at that place; or a failure. */
+/* A result that is no answer: a pause, then the cursor stands at that place; or a failure. */
 static int give_up(struct act_cursor *cursor, enum place place, int r)
 {
-    if (r == ACT_LIMIT) /* A path without its root has no gap. */
+    if (is_pause(r)) /* A path without its root has no gap. */
         return stand(cursor, place == IN_GAP && cursor->path.depth == 0 ? BEFORE_BOUNDS : place, r);
     cursor->path.depth = 0;
     return stand(cursor, NOWHERE, r);
@@ -172,7 +172,7 @@ static int give_up(struct act_cursor *cursor, enum place place, int r)
 /* Where a walk in that direction has come to. */
 static int end_direction(struct act_cursor *cursor, enum place end, int r)
 {
-    cursor->is_walking = r == ACT_LIMIT;
+    cursor->is_walking = is_pause(r);
     if (r == 0)
         return stand(cursor, AT_POSITION, 0);
     return r == ACT_MISS ? stand(cursor, end, r) : give_up(cursor, IN_GAP, r);
@@ -528,9 +528,9 @@ int act_cursor_descend_by(struct act_cursor *cursor, const void *p, size_t len)
     int r = path_follow(path, rest);
     if (r == 0)
         return stand_unchecked(cursor, 0);
-    if (r != ACT_MISS && r != ACT_LIMIT)
+    if (r != ACT_MISS && !is_pause(r))
         return give_up(cursor, NOWHERE, r);
-    if (r == ACT_LIMIT) {
+    if (is_pause(r)) {
         set_pending(cursor, MOVE_DESCEND, bytes);
         cursor->far_depth = path->depth;
         cursor->far_len = path->len;
@@ -554,7 +554,7 @@ int act_cursor_descend_chain(struct act_cursor *cursor)
             return has_moved ? 0 : ACT_MISS;
         if (r == 0)
             r = path_follow(path, bytes);
-        if (r != 0 && r != ACT_LIMIT)
+        if (r != 0 && !is_pause(r))
             return give_up(cursor, NOWHERE, r);
         stand_unchecked(cursor, r);
         if (r != 0 || path_value(path, &value))

@@ -8,7 +8,7 @@
 int ENGINE_NAME(get)(const struct act *tree, struct slice key, uint64_t *ret_value,
                      struct act_fault *ret_fault)
 {
-    struct view view = {.map = &tree->map, .tables = tree->tables};
+    struct view view = view_of(tree, key.len);
     struct position position;
     int r = descend(&view, tree->root, key, &position);
     if (r == ACT_CORRUPT && ret_fault)

@@ -62,7 +62,7 @@ static int position_children(struct view *view, const struct position *position,
 int act_node(const struct act *tree, const void *key, size_t key_len, struct act_node *ret_node,
              struct act_fault *ret_fault)
 {
-    struct view view = {.map = &tree->map, .tables = tree->tables};
+    struct view view = view_of(tree, key_len);
     struct position position;
     int r = descend(&view, tree->root, key_of(key, key_len), &position);
     if (r == ACT_CORRUPT && ret_fault)

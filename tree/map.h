@@ -1,6 +1,9 @@
 /*
  * map: the bytes of a tree, and the one checked way to them.
  *
+ * Two questions stand before each touch: do the bytes lie in the map (map_at, map_window), and, for
+ * a walk that must not wait for the disk, are they in memory (view_may_touch)?
+ *
  * map_at and map_window are the only functions that turn an offset into a pointer. They compare
  * against what is left *before* anything is added, so no offset or length from a file can overflow.
  * Everything above (varint, node, lookup) asks them for every object.
@@ -9,6 +12,7 @@
 
 #include "act/act.h"
 #include "base/slice.h"
+#include "tree/residency.h"
 #include <endian.h>
 
 struct tables;
@@ -28,6 +32,7 @@ struct map {
 /* From a node's first byte: the longest node (a branch with a value: 1 + 9 + 9 + 32) and what the
  * 8-byte load of a number may cover behind it. */
 #define MAP_WINDOW_BYTES 64
+#define VARINT_MAX_BYTES 9
 
 /* size bytes at base, which are the caller's, and nothing behind them that could be read. */
 static inline struct map map_of(const uint8_t *base, uint64_t size)
@@ -39,9 +44,18 @@ static inline struct map map_of(const uint8_t *base, uint64_t size)
 /* One walk's way to the map: what it may touch, and what it found broken. */
 struct view {
     const struct map *map;
-    struct tables *tables;  /* cache of sibling tables, or NULL */
-    struct act_fault fault; /* valid after ACT_CORRUPT */
+    struct tables *tables;            /* cache of sibling tables, or NULL */
+    struct residency_bits *residency; /* NULL: pages that are not in memory may be touched */
+    uint64_t reach;                   /* of a line's bytes, no more than this are looked at */
+    struct act_fault fault;           /* valid after ACT_CORRUPT */
 };
+
+/* May the len bytes at offset be touched? To be asked before they are, of whatever begins in the
+ * map; false is ACT_COLD. len is at least 1. */
+static inline bool view_may_touch(const struct view *view, uint64_t offset, uint64_t len)
+{
+    return !view->residency || residency_has(view->residency, offset, len);
+}
 
 /* Notes where and why this walk ends. Always ACT_CORRUPT. */
 static inline int view_corrupt(struct view *view, uint64_t offset, const char *reason)
@@ -78,7 +92,7 @@ int varint_read_slow(struct view *view, uint64_t offset, uint64_t limit, uint64_
 
 /*
  * Section 2. Reads the varint at offset, which must end at or before limit (limit <= size).
- * 0 or ACT_CORRUPT.
+ * 0, ACT_CORRUPT or ACT_COLD; with 0 the whole window at offset may be touched.
  */
 static inline int varint_read(struct view *view, uint64_t offset, uint64_t limit,
                               uint64_t *ret_value, uint64_t *ret_end)
@@ -86,6 +100,8 @@ static inline int varint_read(struct view *view, uint64_t offset, uint64_t limit
     const uint8_t *p = map_window(view->map, offset);
     if (!p)
         return varint_read_slow(view, offset, limit, ret_value, ret_end);
+    if (!view_may_touch(view, offset, MAP_WINDOW_BYTES))
+        return ACT_COLD;
     uint64_t end = offset + 1;
     uint64_t value = p[0];
     if (value >= 248) {

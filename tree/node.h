@@ -78,11 +78,14 @@ static inline int line_data_read(struct view *view, uint64_t offset, uint64_t no
         return view_corrupt(view, offset, "line data of length 0");
     if (len > node - begin)
         return view_corrupt(view, offset, "line data that runs into its node");
+    uint64_t needed = len < view->reach ? len : view->reach;
+    if (needed > MAP_WINDOW_BYTES - VARINT_MAX_BYTES && !view_may_touch(view, begin, needed))
+        return ACT_COLD;
     *ret = slice_of(map_at(view->map, begin, len), len);
     return 0;
 }
 
-/* The bytes of a line node that was read by node_read_head. 0 or ACT_CORRUPT. */
+/* The bytes of a line node that was read by node_read_head. 0, ACT_CORRUPT or ACT_COLD. */
 static inline int node_read_line(struct view *view, struct node *node)
 {
     return line_data_read(view, node->line_at, node->offset, &node->line);
@@ -145,12 +148,14 @@ static inline __attribute__((always_inline)) int node_read_in(struct view *view,
 }
 
 /* Decodes the node at offset, which must end at or before limit, but for the line data of a line
- * node. 0 or ACT_CORRUPT: then *node is not to be used. */
+ * node. 0; ACT_CORRUPT or ACT_COLD: then *node is not to be used. */
 static inline __attribute__((always_inline)) int node_read_head(struct view *view, uint64_t offset,
                                                                 uint64_t limit, struct node *node)
 {
     uint8_t copy[MAP_WINDOW_BYTES];
     const uint8_t *window = map_window(view->map, offset);
+    if (window && !view_may_touch(view, offset, MAP_WINDOW_BYTES))
+        return ACT_COLD;
     if (!window)
         window = node_window_copy(view->map, offset, copy);
     if (!window)

@@ -153,12 +153,12 @@ static size_t common_len(struct slice a, struct slice b)
     return i;
 }
 
-/* From the end of the line on top to its child. Out of budget before a position whose value is not
+/* From the end of the line on top to its child. In a pause before a position whose value is not
  * known yet, the gap lies before that position: one byte up. */
 static int follow_line_child(struct path *path, struct slice rest)
 {
     int r = path_push_line_child(path);
-    if (r != ACT_LIMIT)
+    if (!is_pause(r))
         return r;
     path->gap = rest.len > 0 ? rest.p[0] : path->key[--path->len];
     return r;

@@ -18,6 +18,13 @@
 
 #define GAP_BEHIND_ALL 256 /* every child lies before it */
 
+/* A walk that ends so goes on where it stands when it is called again: it is out of budget, or has
+ * come to a page that is not in memory. */
+static inline bool is_pause(int r)
+{
+    return r == ACT_LIMIT || r == ACT_COLD;
+}
+
 /* How the children of a branch are gone through in order. */
 enum set_kind {
     SET_UNKNOWN, /* not looked at yet */
@@ -63,7 +70,8 @@ static inline struct slice path_key(const struct path *path)
 
 /*
  * Decodes the node at offset, which ends at or before limit, onto the path: start bytes of key lie
- * before it. len and key are the caller's. 0, ACT_CORRUPT, ACT_TOO_LONG or ACT_LIMIT.
+ * before it. len and key are the caller's. 0, ACT_CORRUPT, ACT_TOO_LONG, ACT_LIMIT or
+ * ACT_COLD.
  */
 static inline __attribute__((always_inline)) int path_push(struct path *path, uint64_t offset,
                                                            uint64_t limit, size_t start)

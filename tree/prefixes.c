@@ -20,7 +20,7 @@ struct prefix_walk {
 static struct prefix_walk begin(const struct act *tree, const void *key, size_t key_len)
 {
     assert(key || key_len == 0);
-    return (struct prefix_walk){.view = {.map = &tree->map, .tables = tree->tables},
+    return (struct prefix_walk){.view = view_of(tree, key_len),
                                 .key = slice_of(key ? key : "", key_len),
                                 .at = tree->root,
                                 .limit = tree->map.size};
@@ -109,11 +109,10 @@ int act_prefixes(const struct act *tree, const void *key, size_t key_len, size_t
     while (n < max && (r = next(&walk, &found)) == 0)
         if (found.len >= min_len)
             ret_prefixes[n++] = found;
-    if (r == ACT_CORRUPT) {
-        if (ret_fault)
-            *ret_fault = walk.view.fault;
+    if (r == ACT_CORRUPT && ret_fault)
+        *ret_fault = walk.view.fault;
+    if (r != 0 && r != ACT_MISS)
         return r;
-    }
     *ret_n = n;
     return 0;
 }

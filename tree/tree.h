@@ -14,6 +14,16 @@ struct act {
     enum act_metadata_state metadata_state;
     struct act_metadata metadata; /* section 11; valid from ACT_METADATA_FOREIGN on */
     enum act_values values;
-    struct tables *tables;       /* owned; NULL: none */
-    const struct engine *engine; /* how this machine looks keys up: see engine.h */
+    struct tables *tables;            /* owned; NULL: none */
+    const struct engine *engine;      /* how this machine looks keys up: see engine.h */
+    struct residency_bits *residency; /* borrowed; NULL: lookups may wait for the disk */
 };
+
+/* For a walk along a key of so many bytes, or of at most so many. */
+static inline struct view view_of(const struct act *tree, size_t key_len)
+{
+    return (struct view){.map = &tree->map,
+                         .tables = tree->tables,
+                         .residency = tree->residency,
+                         .reach = (uint64_t)key_len + 1};
+}

@@ -11,7 +11,7 @@ enum act_values act_values_of(const struct act *tree)
 int act_bytes(const struct act *tree, uint64_t value, const uint8_t **ret_bytes, size_t *ret_len,
               struct act_fault *ret_fault)
 {
-    struct view view = {.map = &tree->map};
+    struct view view = view_of(tree, 0);
     uint64_t begin, len, end = tree->metadata.objects_end;
     if (tree->values != ACT_VALUES_BYTES)
         return ACT_NOT_BYTES;
@@ -22,8 +22,10 @@ int act_bytes(const struct act *tree, uint64_t value, const uint8_t **ret_bytes,
         r = varint_read(&view, value, end, &len, &begin);
     if (r == 0 && len > end - begin)
         r = view_corrupt(&view, value, "a byte value that runs past the arena's end");
+    if (r == 0 && len > 0 && !view_may_touch(&view, begin, len))
+        r = ACT_COLD;
     if (r != 0) {
-        if (ret_fault)
+        if (r == ACT_CORRUPT && ret_fault)
             *ret_fault = view.fault;
         return r;
     }

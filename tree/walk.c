@@ -197,7 +197,7 @@ int walk_count(struct path *path, const struct bounds *bounds, uint64_t *count)
         return r;
     }
     r = walk_forward(path, bounds, count, false);
-    if (r == ACT_LIMIT)
+    if (is_pause(r))
         make_key(path);
     else
         path->depth = 0;

@@ -20,6 +20,10 @@
  * that is *truncated* while it is mapped raises SIGBUS on the next touch of a lost page. Replace
  * files by rename, never in place.
  *
+ * Waiting. A lookup that comes to a page which is not in memory waits for the disk. For threads
+ * that must not wait there is act/residency.h: a handle of the tree with which every function that
+ * reads it may end in ACT_COLD instead.
+ *
  * Threads. Any number of threads may look up in a tree at once. act_close must come last, and what
  * says "before other threads use the tree" must come first.
  */
@@ -51,6 +55,7 @@ enum act_outcome {
     ACT_LIMIT = 3,        /* the allowed work is done, the answer is not complete: call again */
     ACT_TOO_LONG = 4,     /* a key is longer than the caller allows */
     ACT_NOT_BYTES = 5,    /* the tree's values are not byte strings */
+    ACT_COLD = 6,         /* a page is not in memory: only with the tree of act/residency.h */
     ACT_NOT_REGULAR = 10, /* open: not a regular file */
     ACT_TOO_SHORT = 11,   /* open: fewer than ACT_MIN_SIZE_BYTES */
     ACT_BAD_MAGIC = 12,   /* open: not an ACT file */

@@ -27,6 +27,9 @@
  * ACT_CORRUPT and ACT_TOO_LONG the cursor stands nowhere: only first, last, the seeks, root, reset
  * and a confinement lead back; next, prev and the others end in ACT_MISS.
  *
+ * With the tree of a residency (act/residency.h) moves may end in ACT_COLD, which is a pause like
+ * ACT_LIMIT: the same move, called again when the missing pages are in memory, goes on.
+ *
  * Odd trees (section 10) have the entries that act_get finds, in the order of their keys.
  *
  * Threads. A cursor is one thread's. Any number of cursors may walk a tree at once.

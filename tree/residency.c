@@ -1,0 +1,292 @@
+/*
+ * residency: see act/residency.h.
+ */
+#include "tree/residency.h"
+
+#include "tree/tree.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static_assert(ACT_PAGE_BYTES == 1 << PAGE_SHIFT, "one size");
+
+/* Pages that one call of mincore is asked for: those of a word. */
+#define WORD_PAGES 64
+
+struct act_residency {
+    struct residency_bits bits; /* first: what the accessor has of it */
+    struct act tree;            /* the handle: as the original, with `bits` */
+    size_t known_bytes;         /* of the bits' mapping */
+    int fd;
+    enum act_probe probe;
+    _Atomic uint64_t n_known;
+    uint64_t n_probes;
+    uint64_t hand; /* the word that act_residency_check looks at next */
+    size_t n_wanted;
+    uint64_t wanted[ACT_WANTED_MAX];
+};
+
+/* Does mincore tell us the truth? The kernel's own rule: to the owner, who alone may set
+ * O_NOATIME, and to who may write the file. */
+static bool may_mincore(int fd)
+{
+    char path[64];
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0)
+        return false;
+    if (flags & O_NOATIME || fcntl(fd, F_SETFL, flags | O_NOATIME) == 0) {
+        fcntl(fd, F_SETFL, flags);
+        return true;
+    }
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0;
+}
+
+/* 1: the page is there; 0: it is not; or -errno. */
+static int read_nowait(int fd, uint64_t page)
+{
+    char byte;
+    struct iovec room = {&byte, 1};
+    ssize_t n = preadv2(fd, &room, 1, (off_t)(page << PAGE_SHIFT), RWF_NOWAIT);
+    if (n >= 0)
+        return n > 0;
+    return errno == EAGAIN ? 0 : -errno;
+}
+
+enum act_probe act_probe_find(int fd)
+{
+    if (may_mincore(fd))
+        return ACT_PROBE_MINCORE;
+    return read_nowait(fd, 0) >= 0 ? ACT_PROBE_NOWAIT : ACT_PROBE_NONE;
+}
+
+const char *act_probe_name(enum act_probe probe)
+{
+    static const char *const names[] = {"none", "mincore", "nowait"};
+    return names[probe];
+}
+
+int act_residency_new(const struct act *tree, int fd, enum act_probe probe,
+                      struct act_residency **ret_residency)
+{
+    if (tree->map.mapped == 0)
+        return -EINVAL;
+    struct act_residency *residency = calloc(1, sizeof *residency);
+    if (!residency)
+        return -ENOMEM;
+    residency->bits.n_pages = (tree->map.size - 1) / ACT_PAGE_BYTES + 1;
+    residency->known_bytes = (residency->bits.n_pages / 64 + 1) * sizeof(uint64_t);
+    void *known = mmap(NULL, residency->known_bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (known == MAP_FAILED) {
+        free(residency);
+        return -ENOMEM;
+    }
+    residency->bits.known = known;
+    residency->fd = fd;
+    residency->probe = probe;
+    residency->tree = *tree;
+    residency->tree.residency = &residency->bits;
+    *ret_residency = residency;
+    return 0;
+}
+
+void act_residency_free(struct act_residency *residency)
+{
+    if (!residency)
+        return;
+    munmap((void *)(uintptr_t)residency->bits.known, residency->known_bytes);
+    free(residency);
+}
+
+const struct act *act_residency_tree(const struct act_residency *residency)
+{
+    return &residency->tree;
+}
+
+void act_residency_begin(struct act_residency *residency)
+{
+    residency->n_wanted = 0;
+}
+
+const uint64_t *act_residency_wanted(const struct act_residency *residency, size_t *ret_n)
+{
+    *ret_n = residency->n_wanted;
+    return residency->wanted;
+}
+
+bool act_residency_has_room(const struct act_residency *residency)
+{
+    return residency->n_wanted < ACT_WANTED_MAX;
+}
+
+static bool is_wanted(const struct act_residency *residency, uint64_t page)
+{
+    for (size_t i = 0; i < residency->n_wanted; i++)
+        if (residency->wanted[i] == page)
+            return true;
+    return false;
+}
+
+static void want(struct act_residency *residency, uint64_t page)
+{
+    if (act_residency_has_room(residency) && !is_wanted(residency, page))
+        residency->wanted[residency->n_wanted++] = page;
+}
+
+void act_residency_note(struct act_residency *residency, uint64_t page)
+{
+    uint64_t bit = UINT64_C(1) << (page % 64);
+    uint64_t before =
+        atomic_fetch_or_explicit(&residency->bits.known[page / 64], bit, memory_order_relaxed);
+    if (!(before & bit))
+        atomic_fetch_add_explicit(&residency->n_known, 1, memory_order_relaxed);
+}
+
+static void forget(struct act_residency *residency, uint64_t word, uint64_t bits)
+{
+    uint64_t before =
+        atomic_fetch_and_explicit(&residency->bits.known[word], ~bits, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&residency->n_known, (uint64_t)__builtin_popcountll(before & bits),
+                              memory_order_relaxed);
+}
+
+/* Which of the n pages from `page` on are there: bit i is about page + i. n is 1 to 64. */
+static uint64_t ask_mincore(struct act_residency *residency, uint64_t page, uint64_t n)
+{
+    unsigned char there[WORD_PAGES];
+    uint64_t bits = 0;
+    uintptr_t begin = (uintptr_t)residency->tree.map.base + (page << PAGE_SHIFT);
+    residency->n_probes++;
+    if (mincore((void *)begin, n << PAGE_SHIFT, there) < 0)
+        return 0;
+    for (uint64_t i = 0; i < n; i++)
+        bits |= (uint64_t)(there[i] & 1) << i;
+    return bits;
+}
+
+static uint64_t ask(struct act_residency *residency, uint64_t page, uint64_t n)
+{
+    uint64_t bits = 0;
+    if (residency->probe == ACT_PROBE_MINCORE)
+        return ask_mincore(residency, page, n);
+    for (uint64_t i = 0; i < n && residency->probe == ACT_PROBE_NOWAIT; i++) {
+        residency->n_probes++;
+        bits |= (uint64_t)(read_nowait(residency->fd, page + i) == 1) << i;
+    }
+    return bits;
+}
+
+/* How many of the pages from first to last one call is to ask for. */
+static uint64_t piece(const struct act_residency *residency, uint64_t first, uint64_t last)
+{
+    uint64_t n = residency->probe == ACT_PROBE_MINCORE ? WORD_PAGES : 1;
+    return last - first < n ? last - first + 1 : n;
+}
+
+bool residency_ask(struct residency_bits *bits, uint64_t first, uint64_t last)
+{
+    struct act_residency *residency = (struct act_residency *)bits;
+    bool has_all = true;
+    if (last >= bits->n_pages)
+        last = bits->n_pages - 1; /* what lies behind is memory of our own */
+    while (first <= last && (has_all || act_residency_has_room(residency))) {
+        if (residency_knows(bits, first)) {
+            first++;
+            continue;
+        }
+        if (is_wanted(residency, first)) {
+            has_all = false;
+            first++;
+            continue;
+        }
+        uint64_t n = piece(residency, first, last), there = ask(residency, first, n);
+        for (uint64_t i = 0; i < n; i++) {
+            if (there >> i & 1)
+                act_residency_note(residency, first + i);
+            else if (!residency_knows(bits, first + i)) {
+                want(residency, first + i);
+                has_all = false;
+            }
+        }
+        first += n;
+    }
+    return has_all;
+}
+
+void act_residency_want(struct act_residency *residency, uint64_t page, size_t n, bool backward)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t next = backward ? page - i : page + i;
+        if (next >= residency->bits.n_pages)
+            return; /* or before the first one */
+        if (!residency_knows(&residency->bits, next))
+            want(residency, next);
+    }
+}
+
+/* Those of the word's known pages that are gone; counts what it asks. */
+static uint64_t check_word(struct act_residency *residency, uint64_t word, unsigned *n_asked)
+{
+    uint64_t known = atomic_load_explicit(&residency->bits.known[word], memory_order_relaxed);
+    uint64_t first = word * WORD_PAGES, gone = 0;
+    uint64_t n = residency->bits.n_pages - first;
+    if (known == 0)
+        return 0;
+    if (residency->probe == ACT_PROBE_MINCORE) {
+        ++*n_asked;
+        return known & ~ask_mincore(residency, first, n < WORD_PAGES ? n : WORD_PAGES);
+    }
+    for (unsigned i = 0; i < WORD_PAGES; i++)
+        if (known >> i & 1) {
+            ++*n_asked;
+            gone |= (ask(residency, first + i, 1) ^ 1) << i;
+        }
+    return gone;
+}
+
+/* Words without a known page are passed for nothing, but not without end. */
+#define WORDS_PASSED 4096
+
+uint64_t act_residency_check(struct act_residency *residency, unsigned max_asked,
+                             uint64_t *ret_gone)
+{
+    uint64_t n_words = (residency->bits.n_pages + WORD_PAGES - 1) / WORD_PAGES;
+    uint64_t passed = 0, n_gone = 0;
+    unsigned n_asked = 0;
+    while (residency->probe != ACT_PROBE_NONE && n_asked < max_asked && passed < WORDS_PASSED) {
+        uint64_t gone = check_word(residency, residency->hand, &n_asked);
+        if (gone != 0)
+            forget(residency, residency->hand, gone);
+        n_gone += (uint64_t)__builtin_popcountll(gone);
+        residency->hand = (residency->hand + 1) % n_words;
+        passed++;
+    }
+    if (ret_gone)
+        *ret_gone = n_gone;
+    return passed * WORD_PAGES;
+}
+
+void act_residency_doubt(struct act_residency *residency)
+{
+    uint64_t n_words = residency->known_bytes / sizeof(uint64_t);
+    for (uint64_t i = 0; i < n_words; i++)
+        if (atomic_load_explicit(&residency->bits.known[i], memory_order_relaxed) != 0)
+            forget(residency, i, UINT64_MAX);
+}
+
+void act_residency_info(const struct act_residency *residency, struct act_residency_info *ret_info)
+{
+    *ret_info = (struct act_residency_info){
+        .probe = residency->probe,
+        .n_pages = residency->bits.n_pages,
+        .n_known = atomic_load_explicit(&residency->n_known, memory_order_relaxed),
+        .n_probes = residency->n_probes,
+    };
+}
