@@ -147,6 +147,21 @@ static void add_counters(struct worker_stats *sum, const struct worker_stats *st
         to[i] += from[i];
 }
 
+static void add_cold_counters(struct board_head *head, const struct board_page *page)
+{
+    struct cold_stats copy = page->cold;
+    copy.waiting = copy.queued = copy.threads = copy.known_pages = 0;
+    uint64_t *to = (uint64_t *)&head->retired_cold;
+    const uint64_t *from = (const uint64_t *)&copy;
+    for (size_t i = 0; i < sizeof copy / sizeof *from; i++)
+        to[i] += from[i];
+    for (size_t i = 0; i < N_METHODS; i++) {
+        head->retired_latency[i].offloaded += page->latency[i].offloaded;
+        latency_add(&head->retired_latency[i].cold, &page->latency[i].cold);
+        latency_add(&head->retired_latency[i].warm, &page->latency[i].warm);
+    }
+}
+
 static void raise_to(uint64_t *number, uint64_t told)
 {
     if (told != BOARD_UNKNOWN && told > *number)
@@ -195,6 +210,7 @@ void board_retire(struct board *board, unsigned slot)
     board_faults(board, slot, &minor, &major);
     board->own_slots[slot].pid = 0;
     add_counters(&head->retired, &page->stats);
+    add_cold_counters(head, page);
     head->retired_minor_faults += minor;
     head->retired_major_faults += major;
 }

@@ -11,6 +11,7 @@
 
 #include "daemon/config.h"
 #include "daemon/generation.h"
+#include "daemon/latency.h"
 #include "daemon/methods.h"
 #include "daemon/usage.h"
 
@@ -40,6 +41,36 @@ struct worker_stats {
     struct method_stats method[N_METHODS];
 };
 
+/* What pages that were not in memory have cost, and the loop's turns, all of them u64: not in
+ * struct worker_stats, which a turn on a spoilt file takes back. Those that go down again stand
+ * first. */
+struct cold_stats {
+    uint64_t waiting;     /* requests that wait for a page */
+    uint64_t queued;      /* pages that are wanted, and not read yet */
+    uint64_t threads;     /* that read them */
+    uint64_t known_pages; /* of the served generation: known to be in memory */
+    uint64_t probes;      /* questions to the kernel whether a page is */
+    uint64_t gone_pages;  /* that were known, and found gone */
+    uint64_t pages_read;
+    uint64_t pages_shared; /* wanted while they were on their way for somebody else */
+    uint64_t refused;      /* requests, since the queue was full */
+    uint64_t timed_out;    /* requests */
+    uint64_t major_faults; /* of the threads */
+
+    /* Turns of connections and slices of jobs on the loop's thread; faults and voluntary context
+     * switches in those that were measured. */
+    uint64_t turns, turns_measured;
+    uint64_t loop_major_faults, loop_switches;
+};
+
+/* By method. */
+struct method_latency {
+    uint64_t offloaded;  /* requests that had to wait for pages */
+    struct latency cold; /* of these, from their first slice to their reply */
+    struct latency warm; /* of the others; one in LATENCY_SAMPLED is measured */
+};
+#define LATENCY_SAMPLED 16
+
 #define BOARD_UNKNOWN USAGE_UNKNOWN
 
 /* What the kernel told of a process a while ago, for who cannot ask on the spot. The sampler alone
@@ -66,6 +97,8 @@ struct board_slot {
 /* What the worker says of itself. */
 struct board_page {
     struct worker_stats stats;
+    struct cold_stats cold;
+    struct method_latency latency[N_METHODS];
     uint64_t connections_closed;         /* of those that it took; never falls back, as stats can */
     uint64_t generation;                 /* the number that it answers from; 0: none yet */
     uint64_t minor_faults, major_faults; /* at the last heartbeat or report: for when it is dead */
@@ -119,6 +152,8 @@ struct board_head {
 
     struct board_restarts restarts;
     struct worker_stats retired; /* of all workers that are gone: their counters */
+    struct cold_stats retired_cold;
+    struct method_latency retired_latency[N_METHODS];
     uint64_t retired_minor_faults, retired_major_faults;
     struct board_sample sample; /* of the supervisor; nothing of the tree */
     struct warmup_progress warmup;

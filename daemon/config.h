@@ -23,6 +23,8 @@ struct config_addresses {
 #define CONFIG_MAX_WORKERS 256
 
 enum tree_verify { TREE_VERIFY_HEADER, TREE_VERIFY_STRUCTURE, TREE_VERIFY_DIGEST };
+enum cold_mode { COLD_OFFLOAD, COLD_INLINE };
+enum cold_probe { COLD_PROBE_AUTO, COLD_PROBE_MINCORE, COLD_PROBE_NOWAIT, COLD_PROBE_NONE };
 enum warmup_mode { WARMUP_NONE, WARMUP_READ };
 enum warmup_ready { WARMUP_READY_BEFORE, WARMUP_READY_AFTER };
 
@@ -43,6 +45,12 @@ struct config {
     uint64_t daemon_workers; /* 0: one per CPU */
     uint64_t daemon_heartbeat_timeout_ms;
     uint64_t daemon_busy_poll_us;
+
+    uint64_t cold_mode;  /* enum cold_mode */
+    uint64_t cold_probe; /* enum cold_probe */
+    uint64_t cold_threads;
+    uint64_t cold_queue; /* pages */
+    uint64_t cold_timeout_ms;
 
     uint64_t limits_max_connections;
     uint64_t limits_max_request_bytes;

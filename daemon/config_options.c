@@ -16,6 +16,8 @@
 static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
 static const char *const tree_verifies[] = {"header", "structure", "digest", NULL};
 static const char *const no_yes[] = {"no", "yes", NULL};
+static const char *const cold_modes[] = {"offload", "inline", NULL};
+static const char *const cold_probes[] = {"auto", "mincore", "nowait", "none", NULL};
 static const char *const warmup_modes[] = {"none", "read", NULL};
 static const char *const warmup_readies[] = {"before", "after", NULL};
 
@@ -69,6 +71,24 @@ const struct config_option config_options[] = {
      "woken costs more than most lookups; 50 takes it out of the way of clients that ask again at\n"
      "once, at the price of up to so much CPU time after each burst. For a worker that has a CPU\n"
      "of its own."},
+
+    {"cold", "mode", CONFIG_CHOICE, FIELD(cold_mode), "offload", 0, 0, cold_modes,
+     "What happens to a request that needs a page which is not in memory. offload: threads read\n"
+     "the page, meanwhile others are answered. inline: everybody waits for the disk; for files\n"
+     "that are wholly in memory, where it saves a look at a bitmap."},
+    {"cold", "probe", CONFIG_CHOICE, FIELD(cold_probe), "auto", 0, 0, cold_probes,
+     "How the kernel is asked whether a page is in memory. mincore: it tells the truth to the\n"
+     "file's owner and to who may write the file. nowait: preadv2 with RWF_NOWAIT, which not all\n"
+     "file systems have. none: a page that was not used before goes to the threads. auto: the\n"
+     "first of these that works on the file."},
+    {"cold", "threads", CONFIG_NUMBER, FIELD(cold_threads), "8", 1, 256, NULL,
+     "Threads of a worker that read pages, at most. Each has up to 32 reads under way. They exist\n"
+     "only while there is something to read."},
+    {"cold", "queue", CONFIG_NUMBER, FIELD(cold_queue), "4096", 1, 1000000, NULL,
+     "Pages of a worker that may be waiting to be read. While there are so many, requests that\n"
+     "need another one get BUSY."},
+    {"cold", "timeout_ms", CONFIG_NUMBER, FIELD(cold_timeout_ms), "30000", 100, HOUR_MS, NULL,
+     "How long a request may wait for one page; then it gets IO_ERROR."},
 
     {"limits", "max_connections", CONFIG_NUMBER, FIELD(limits_max_connections), "10000", 1, 1000000,
      NULL,

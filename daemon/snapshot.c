@@ -286,6 +286,11 @@ int snapshot_new_damaged(int fd, const char *path, const struct generation *gene
     return 0;
 }
 
+int snapshot_watch_pages(struct snapshot *snapshot, enum act_probe probe)
+{
+    return act_residency_new(snapshot->tree, snapshot->fd, probe, &snapshot->residency);
+}
+
 struct snapshot *snapshot_ref(struct snapshot *snapshot)
 {
     snapshot->refs++;
@@ -299,6 +304,7 @@ bool snapshot_unref(struct snapshot *snapshot)
 
 void snapshot_free(struct snapshot *snapshot)
 {
+    act_residency_free(snapshot->residency);
     act_close(snapshot->tree);
     fd_closep(&snapshot->fd);
     free(snapshot->path);

@@ -13,14 +13,16 @@
 #pragma once
 
 #include "act/act.h"
+#include "act/residency.h"
 #include "base/slice.h"
 #include "daemon/generation.h"
 
 struct snapshot {
     struct generation generation;
-    struct act *tree; /* owned; NULL: it could not be mapped, damage says why */
-    int fd;           /* owned; the inode is watched through it */
-    char *path;       /* owned */
+    struct act *tree;                /* owned; NULL: it could not be mapped, damage says why */
+    struct act_residency *residency; /* owned; NULL: lookups wait for pages that are missing */
+    int fd;                          /* owned; the inode is watched through it */
+    char *path;                      /* owned */
     unsigned refs;
 
     uint64_t seen_size_bytes; /* at the last check that found the tree unharmed */
@@ -49,6 +51,16 @@ int snapshot_new(int fd, const char *path, const struct generation *generation,
  * success. 0 or -ENOMEM. */
 int snapshot_new_damaged(int fd, const char *path, const struct generation *generation,
                          const char *reason, struct snapshot **ret);
+
+/* From now on lookups do not wait for pages that are not in memory (snapshot_lookup_tree). To be
+ * called before others know it. 0 or -ENOMEM. */
+int snapshot_watch_pages(struct snapshot *snapshot, enum act_probe probe);
+
+/* What the loop looks up in: a lookup may end in ACT_COLD. */
+static inline const struct act *snapshot_lookup_tree(const struct snapshot *snapshot)
+{
+    return snapshot->residency ? act_residency_tree(snapshot->residency) : snapshot->tree;
+}
 
 struct snapshot *snapshot_ref(struct snapshot *snapshot);
 /* True: that was the last reference, and the caller has to call snapshot_free, in whatever thread:

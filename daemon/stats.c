@@ -45,21 +45,70 @@ const char *const method_names[N_METHODS] = {
     X(messages, responses_ignored, responses_ignored)         \
     X(messages, notifications_sent, notifications_sent)
 
-static void copy_counters(const struct worker_stats *stats, struct worker_report *worker)
+/* Likewise, members of cold_stats. */
+#define COUNTED_COLD(X)                      \
+    X(cold, waiting, waiting)                \
+    X(cold, queued, queued)                  \
+    X(cold, threads, threads)                \
+    X(cold, probes, probes)                  \
+    X(cold, gone_pages, gone_pages)          \
+    X(cold, pages_read, pages_read)          \
+    X(cold, pages_shared, pages_shared)      \
+    X(cold, refused, refused)                \
+    X(cold, timed_out, timed_out)            \
+    X(cold, major_faults, major_faults)      \
+    X(loop, turns, turns)                    \
+    X(loop, turns_measured, turns_measured)  \
+    X(loop, major_faults, loop_major_faults) \
+    X(loop, switches, loop_switches)
+
+/* What a worker, or all that are gone, have counted. */
+struct counters {
+    const struct worker_stats *stats;
+    const struct cold_stats *cold;
+    const struct method_latency *latency;
+};
+
+static void read_times(const struct method_latency *latency, struct method_report *report)
 {
-#define X(group, name, member) worker->values[WORKER_STAT_##group##_##name] = stats->member;
-    COUNTED(X)
+#define X(name, which, percent) report->name = latency_percentile_ns(&latency->which, percent);
+    METHOD_TIMES(X)
 #undef X
-    memcpy(worker->method, stats->method, sizeof worker->method);
 }
 
-static void add_counters(struct stats_report *report, const struct worker_report *worker)
+static void copy_counters(const struct counters *counters, struct worker_report *worker)
+{
+#define X(group, name, member) \
+    worker->values[WORKER_STAT_##group##_##name] = counters->stats->member;
+    COUNTED(X)
+#undef X
+#define X(group, name, member) \
+    worker->values[WORKER_STAT_##group##_##name] = counters->cold->member;
+    COUNTED_COLD(X)
+#undef X
+    for (size_t i = 0; i < N_METHODS; i++) {
+        const struct method_stats *stats = &counters->stats->method[i];
+        worker->method[i] = (struct method_report){.requests = stats->requests,
+                                                   .errors = stats->errors,
+                                                   .hits = stats->hits,
+                                                   .misses = stats->misses,
+                                                   .offloaded = counters->latency[i].offloaded};
+        read_times(&counters->latency[i], &worker->method[i]);
+    }
+}
+
+/* worker: of those counters. */
+static void add_counters(struct stats_report *report, const struct counters *counters,
+                         const struct worker_report *worker)
 {
 #define X(group, name, member) \
     report->values[STAT_##group##_##name] += worker->values[WORKER_STAT_##group##_##name];
     COUNTED(X)
+    COUNTED_COLD(X)
 #undef X
     for (size_t i = 0; i < N_METHODS; i++) {
+        latency_add(&report->latency[i].warm, &counters->latency[i].warm);
+        latency_add(&report->latency[i].cold, &counters->latency[i].cold);
 #define X(name, help, worker_help) report->method[i].name += worker->method[i].name;
         METHOD_STATS(X)
 #undef X
@@ -184,8 +233,9 @@ void stats_begin(const struct board *board, struct stats_report *ret)
     struct worker_report retired;
     *ret = (struct stats_report){.warmup_state = warmup_state_name(&head->warmup)};
     uint64_t *values = ret->values;
-    copy_counters(&head->retired, &retired);
-    add_counters(ret, &retired);
+    const struct counters counters = {&head->retired, &head->retired_cold, head->retired_latency};
+    copy_counters(&counters, &retired);
+    add_counters(ret, &counters, &retired);
     values[STAT_faults_minor] = head->retired_minor_faults;
     values[STAT_faults_major] = head->retired_major_faults;
     values[STAT_process_uptime_ms] = age_of(head->started_ms);
@@ -217,8 +267,10 @@ bool stats_add_worker(const struct board *board, unsigned slot, struct stats_rep
     ret_worker->number = own->number;
     values[WORKER_STAT_process_uptime_ms] = age_of(own->started_ms);
     values[WORKER_STAT_tree_generation] = page->generation;
-    copy_counters(&page->stats, ret_worker);
-    add_counters(report, ret_worker);
+    const struct counters counters = {&page->stats, &page->cold, page->latency};
+    copy_counters(&counters, ret_worker);
+    add_counters(report, &counters, ret_worker);
+    values[WORKER_STAT_cold_known_pages] = page->cold.known_pages;
     collect_usage(board, slot, ret_worker);
     sums[STAT_faults_minor] += values[WORKER_STAT_faults_minor];
     sums[STAT_faults_major] += values[WORKER_STAT_faults_major];
@@ -240,6 +292,8 @@ void stats_end(const struct board *board, struct stats_report *report)
         age = usage_of_sample(&head->sample, head->supervisor_pid, usage);
     add_known(&values[STAT_memory_rss_anon_bytes], usage[USAGE_RSS_ANON]);
     keep_older(&values[STAT_memory_age_ms], age);
+    for (size_t i = 0; i < N_METHODS; i++)
+        read_times(&report->latency[i], &report->method[i]);
     if (report->n_workers == 0) /* nobody who could be asked */
         values[STAT_tree_pss_bytes] = values[STAT_tree_pss_age_ms] = STAT_UNKNOWN;
 }

@@ -87,6 +87,33 @@ enum stat_type { STAT_COUNTER, STAT_GAUGE, STAT_IDENTITY };
       "Responses to requests that the server never made.")                                        \
     X(messages, notifications_sent, STAT_COUNTER, "actd_notifications_sent_total", "",            \
       "News of generations.")                                                                     \
+    X(cold, waiting, STAT_GAUGE, "actd_cold_waiting_requests", "",                                \
+      "Requests that wait for a page which is not in memory.")                                    \
+    X(cold, queued, STAT_GAUGE, "actd_cold_queued_pages", "",                                     \
+      "Pages that are wanted, and not read yet.")                                                 \
+    X(cold, threads, STAT_GAUGE, "actd_cold_threads", "", "Threads that read pages now.")         \
+    X(cold, probes, STAT_COUNTER, "actd_cold_probes_total", "",                                   \
+      "Questions to the kernel whether pages are in memory.")                                     \
+    X(cold, gone_pages, STAT_COUNTER, "actd_cold_gone_pages_total", "",                           \
+      "Pages that were in memory, and found gone.")                                               \
+    X(cold, pages_read, STAT_COUNTER, "actd_cold_pages_read_total", "",                           \
+      "Pages that threads have brought in.")                                                      \
+    X(cold, pages_shared, STAT_COUNTER, "actd_cold_pages_shared_total", "",                       \
+      "Pages that were wanted while they were on their way already.")                             \
+    X(cold, refused, STAT_COUNTER, "actd_cold_refused_total", "",                                 \
+      "Requests that got BUSY because cold.queue was full.")                                      \
+    X(cold, timed_out, STAT_COUNTER, "actd_cold_timed_out_total", "",                             \
+      "Requests that waited longer than cold.timeout_ms for a page.")                             \
+    X(cold, major_faults, STAT_COUNTER, "actd_cold_major_faults_total", "",                       \
+      "Major page faults of the threads that read pages.")                                        \
+    X(loop, turns, STAT_COUNTER, "actd_loop_turns_total", "",                                     \
+      "Turns of connections and slices of long requests.")                                        \
+    X(loop, turns_measured, STAT_COUNTER, "actd_loop_turns_measured_total", "",                   \
+      "Those of them in which faults and switches were counted.")                                 \
+    X(loop, major_faults, STAT_COUNTER, "actd_loop_major_faults_total", "",                       \
+      "Major page faults in measured turns: everybody waited for the disk.")                      \
+    X(loop, switches, STAT_COUNTER, "actd_loop_switches_total", "",                               \
+      "Voluntary context switches in measured turns: everybody waited for something.")            \
     X(warmup, read_bytes, STAT_GAUGE, "actd_warmup_read_bytes", "",                               \
       "How much of the file the warm-up has read.")                                               \
     X(warmup, total_bytes, STAT_GAUGE, "actd_warmup_total_bytes", "",                             \
@@ -137,7 +164,37 @@ enum stat_type { STAT_COUNTER, STAT_GAUGE, STAT_IDENTITY };
     X(messages, responses_ignored, STAT_COUNTER, "actd_worker_responses_ignored_total", "",     \
       "Responses that it got.")                                                                 \
     X(messages, notifications_sent, STAT_COUNTER, "actd_worker_notifications_sent_total", "",   \
-      "News of generations.")
+      "News of generations.")                                                                   \
+    X(cold, waiting, STAT_GAUGE, "actd_worker_cold_waiting_requests", "",                       \
+      "Its requests that wait for a page.")                                                     \
+    X(cold, queued, STAT_GAUGE, "actd_worker_cold_queued_pages", "",                            \
+      "Pages that it wants, and that are not read yet.")                                        \
+    X(cold, threads, STAT_GAUGE, "actd_worker_cold_threads", "",                                \
+      "Its threads that read pages now.")                                                       \
+    X(cold, known_pages, STAT_GAUGE, "actd_worker_cold_known_pages", "",                        \
+      "Pages that it knows to be in memory.")                                                   \
+    X(cold, probes, STAT_COUNTER, "actd_worker_cold_probes_total", "",                          \
+      "Its questions whether pages are in memory.")                                             \
+    X(cold, gone_pages, STAT_COUNTER, "actd_worker_cold_gone_pages_total", "",                  \
+      "Pages that it knew, and found gone.")                                                    \
+    X(cold, pages_read, STAT_COUNTER, "actd_worker_cold_pages_read_total", "",                  \
+      "Pages that its threads have brought in.")                                                \
+    X(cold, pages_shared, STAT_COUNTER, "actd_worker_cold_pages_shared_total", "",              \
+      "Pages that it wanted while they were on their way already.")                             \
+    X(cold, refused, STAT_COUNTER, "actd_worker_cold_refused_total", "",                        \
+      "Its requests that got BUSY because cold.queue was full.")                                \
+    X(cold, timed_out, STAT_COUNTER, "actd_worker_cold_timed_out_total", "",                    \
+      "Its requests that waited longer than cold.timeout_ms.")                                  \
+    X(cold, major_faults, STAT_COUNTER, "actd_worker_cold_major_faults_total", "",              \
+      "Major page faults of its threads that read pages.")                                      \
+    X(loop, turns, STAT_COUNTER, "actd_worker_loop_turns_total", "",                            \
+      "Its turns of connections and slices of long requests.")                                  \
+    X(loop, turns_measured, STAT_COUNTER, "actd_worker_loop_turns_measured_total", "",          \
+      "Those of them in which faults and switches were counted.")                               \
+    X(loop, major_faults, STAT_COUNTER, "actd_worker_loop_major_faults_total", "",              \
+      "Major page faults in its measured turns.")                                               \
+    X(loop, switches, STAT_COUNTER, "actd_worker_loop_switches_total", "",                      \
+      "Voluntary context switches in its measured turns.")
 
 enum stat_id {
 #define X(group, name, type, metric, labels, help) STAT_##group##_##name,
@@ -163,16 +220,35 @@ extern const struct stat_row stat_rows[N_STATS];
 extern const struct stat_row worker_stat_rows[N_WORKER_STATS];
 extern const char *const method_names[N_METHODS];
 
-/* The columns of struct method_stats, for printing: X(name, help, help for one worker). */
+/* What is counted by method: X(name, help, help for one worker). */
 #define METHOD_STATS(X)                                                                   \
     X(requests, "Requests by method.", "The worker's requests by method.")                \
     X(errors, "Requests answered with an error.", "Its requests answered with an error.") \
     X(hits, "Keys found.", "Keys that it found.")                                         \
-    X(misses, "Keys not found.", "Keys that it did not find.")
+    X(misses, "Keys not found.", "Keys that it did not find.")                            \
+    X(offloaded, "Requests that had to wait for pages.", "Its requests that had to wait for pages.")
+
+/* And how long requests took, as far as that is measured (see LATENCY_SAMPLED): X(name, which of
+ * them, percentile). 0: none was. */
+#define METHOD_TIMES(X)      \
+    X(warm_p50_ns, warm, 50) \
+    X(warm_p99_ns, warm, 99) \
+    X(cold_p50_ns, cold, 50) \
+    X(cold_p99_ns, cold, 99)
+
+struct method_report {
+#define X(name, help, worker_help) uint64_t name;
+    METHOD_STATS(X)
+#undef X
+#define X(name, which, percent) uint64_t name;
+    METHOD_TIMES(X)
+#undef X
+};
 
 struct stats_report {
     uint64_t values[N_STATS]; /* STAT_UNKNOWN where it cannot be known */
-    struct method_stats method[N_METHODS];
+    struct method_report method[N_METHODS];
+    struct method_latency latency[N_METHODS]; /* the workers' so far */
     const char *warmup_state;
     unsigned n_workers; /* processes, so far */
 };
@@ -181,7 +257,7 @@ struct worker_report {
     uint32_t number; /* two processes may have it: one that hangs, and its successor */
     int32_t pid;
     uint64_t values[N_WORKER_STATS];
-    struct method_stats method[N_METHODS];
+    struct method_report method[N_METHODS];
 };
 
 /*

@@ -34,16 +34,17 @@ static void json_add_groups(json_object *object, const struct stat_row *rows, si
                                json_number(values[i]));
 }
 
-static json_object *json_method(const struct method_stats *stats)
+static json_object *json_method(const struct method_report *stats)
 {
     json_object *object = json_object_new_object();
-#define X(name, help, worker_help) json_object_object_add(object, #name, json_number(stats->name));
+#define X(name, a, b) json_object_object_add(object, #name, json_number(stats->name));
     METHOD_STATS(X)
+    METHOD_TIMES(X)
 #undef X
     return object;
 }
 
-static void json_add_methods(json_object *object, const struct method_stats methods[N_METHODS])
+static void json_add_methods(json_object *object, const struct method_report methods[N_METHODS])
 {
     for (size_t i = 0; i < N_METHODS; i++)
         json_object_object_add(group_of(object, "methods"), method_names[i],

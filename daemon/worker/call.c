@@ -228,6 +228,40 @@ int read_options(struct call *call, unsigned index, unsigned allowed, struct opt
     return 0;
 }
 
+void set_checkpoint(struct call *call)
+{
+    struct checkpoint *checkpoint = call->dispatch->checkpoint;
+    if (!call->dispatch->snapshot->residency)
+        return;
+    *checkpoint = (struct checkpoint){.progress = *call->progress,
+                                      .hits = call->stats->hits,
+                                      .misses = call->stats->misses,
+                                      .reply_len = reply_len(call->reply)};
+    checkpoint->progress.is_begun = true;
+    call->has_checkpoint = true;
+}
+
+#define WANTED_AT_A_TIME 64
+
+void want_keys(struct call *call, const msgpack_object_array *keys, uint32_t from)
+{
+    const struct act_residency *residency = call->dispatch->snapshot->residency;
+    while (from < keys->size && act_residency_has_room(residency) && !is_slice_over(call)) {
+        struct act_key batch[WANTED_AT_A_TIME];
+        struct act_result results[WANTED_AT_A_TIME];
+        uint32_t n = keys->size - from;
+        n = n < WANTED_AT_A_TIME ? n : WANTED_AT_A_TIME;
+        for (uint32_t i = 0; i < n; i++) {
+            struct slice key = {0};
+            param_bytes(&keys->ptr[from + i], &key);
+            batch[i] = (struct act_key){key.p, key.len};
+            spend(call, key_work(key));
+        }
+        guard_get_batch(tree_of(call), batch, n, results);
+        from += n;
+    }
+}
+
 int value_of(const struct call *call, uint64_t number, struct value *ret, struct act_fault *fault)
 {
     struct value value = {.number = number};

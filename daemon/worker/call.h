@@ -26,6 +26,13 @@
 /* A slice ends when it has written so much. */
 #define SLICE_REPLY_BYTES ((size_t)64 * 1024)
 
+/* A moment of a call at which it could go on later. */
+struct checkpoint {
+    struct progress progress; /* its mark is not used */
+    uint64_t hits, misses;
+    size_t reply_len;
+};
+
 struct call {
     struct dispatch *dispatch;
     const struct request *request;
@@ -38,6 +45,7 @@ struct call {
     uint64_t allowed;       /* nodes that the walk under way may visit */
     uint64_t walked;        /* nodes that the last walk has visited */
     size_t reply_begin_len; /* of the reply, when the slice began */
+    bool has_checkpoint;    /* dispatch->checkpoint is one of this call */
     struct buf scratch;     /* given back by whoever runs the method, which guard_run may leave */
     struct act_fault fault; /* with ACT_CORRUPT */
                             /* dispatch->text with the outcomes below that are errors */
@@ -52,11 +60,21 @@ struct call {
 #define CALL_GONE       105
 #define CALL_WAIT       106 /* progress->wait_* say for what, and how long */
 #define CALL_DRAINING   107 /* it would have to wait */
+#define CALL_COLD       108 /* pages are missing; it goes on from where it is */
 
+/* The tree for lookups: with pages that are not in memory it may end in ACT_COLD. A method that
+ * hands that up goes on later from its last checkpoint, or else begins anew. */
 static inline const struct act *tree_of(const struct call *call)
 {
-    return call->dispatch->snapshot->tree;
+    return snapshot_lookup_tree(call->dispatch->snapshot);
 }
+
+/* What the method has done so far stays, should it hand up ACT_COLD. */
+void set_checkpoint(struct call *call);
+
+/* Lookups of these keys are about to be made: has the pages read that they miss, as far as that can
+ * be told now. */
+void want_keys(struct call *call, const msgpack_object_array *keys, uint32_t from);
 
 /* Takes work from the slice. False: it is used up. */
 static inline bool spend(struct call *call, uint64_t work)

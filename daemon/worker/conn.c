@@ -52,11 +52,11 @@ static size_t unsent_bytes(const struct conn *conn)
     return buf_len(&conn->out) + buf_len(&conn->sending) + conn->finished_bytes;
 }
 
-/* Those that wait for a generation do not count. */
+/* Those that wait for a generation, or for a page, do not count. */
 static bool is_oldest(const struct job *job)
 {
     const struct job *older = job->next;
-    while (older && older->is_waiting)
+    while (older && (older->is_waiting || older->awaited))
         older = older->next;
     return !older;
 }
@@ -150,33 +150,44 @@ static void refuse_broken(struct conn *conn, int outcome)
         conn_close(conn);
 }
 
+/* Goes on with a request, whose first slice has come to that pause, as a job. NULL, or why it
+ * cannot: then progress is the caller's still. */
+static const char *go_on_as_job(struct conn *conn, struct slice message, int pause,
+                                struct progress *progress, size_t out_len)
+{
+    struct job *job;
+    int r = job_new(conn, message, progress, out_len, &job);
+    if (r != 0)
+        return r == BUF_FULL ? "out of buffers (limits.max_buffer_bytes)" : "out of memory";
+    if (pause == DISPATCH_WAIT) {
+        job_wait(job);
+    } else if (pause == DISPATCH_AGAIN) {
+        job_make_ready(job);
+    } else if (!job_wait_for_pages(job)) {
+        job_free(job);
+        progress_init(progress, &conn->worker->buffers);
+        return DISPATCH_QUEUE_FULL;
+    }
+    return NULL;
+}
+
 /* Runs a request; if it takes longer than a slice, a job goes on with it. */
 static int run_request(struct conn *conn, struct slice message, const struct request *request,
                        unsigned *ret_cost)
 {
     struct dispatch *dispatch = &conn->worker->dispatch;
     struct progress progress;
-    struct job *job;
     size_t out_len = buf_len(&conn->out);
     progress_init(&progress, &conn->worker->buffers);
     conn->worker->buffers.is_brief = is_even(conn);
     int r = dispatch_run(dispatch, request, &conn->session, &conn->out, &progress, ret_cost);
     conn->worker->buffers.is_brief = false;
-    if (r == DISPATCH_AGAIN || r == DISPATCH_WAIT) {
-        bool has_to_wait = r == DISPATCH_WAIT;
-        r = job_new(conn, message, &progress, out_len, &job);
-        if (r == 0) {
-            if (has_to_wait)
-                job_wait(job);
-            else
-                job_make_ready(job);
+    if (r > 0) {
+        const char *reason = go_on_as_job(conn, message, r, &progress, out_len);
+        if (!reason)
             return 0;
-        }
         conn->out.tail = conn->out.head + out_len;
-        r = dispatch_give_up(dispatch, request, conn->session.mode,
-                             r == BUF_FULL ? "out of buffers (limits.max_buffer_bytes)"
-                                           : "out of memory",
-                             &conn->out);
+        r = dispatch_give_up(dispatch, request, conn->session.mode, PROTO_BUSY, reason, &conn->out);
     }
     progress_deinit(&progress);
     return r;
@@ -432,8 +443,11 @@ void conn_pump(struct conn *conn)
 {
     enum step step = STEP_WAIT;
     uint64_t n_lent = conn->worker->buffers.n_lent;
-    if (conn->state == CONN_OPEN && buf_len(&conn->in) > 0)
+    if (conn->state == CONN_OPEN && buf_len(&conn->in) > 0) {
+        stall_begin(&conn->worker->stall, now_ms(conn));
         step = pump_checked(conn);
+        stall_end(&conn->worker->stall);
+    }
     conn->has_borrowed |= conn->worker->buffers.n_lent != n_lent;
     conn_flush(conn);
     if (conn->state != CONN_CLOSING)
@@ -700,9 +714,21 @@ static const char *overdue(const struct conn *conn, uint64_t now)
     return NULL;
 }
 
+/* Jobs that wait for a page that does not come. */
+static void give_up_jobs(struct conn *conn, uint64_t now)
+{
+    struct job *next;
+    for (struct job *job = conn->jobs; job; job = next) {
+        next = job->next;
+        if (job->awaited && now - job->cold_since_ms >= conn->worker->config->cold_timeout_ms)
+            job_give_up(job);
+    }
+}
+
 void conn_sweep(struct conn *conn, uint64_t now)
 {
     note_progress(conn, now);
+    give_up_jobs(conn, now);
     const char *limit = overdue(conn, now);
     if (limit) {
         log_debug("connection %llu: closing: limits.%s is over", (unsigned long long)conn->id,

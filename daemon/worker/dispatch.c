@@ -3,6 +3,7 @@
  */
 #include "daemon/worker/dispatch.h"
 
+#include "base/clock.h"
 #include "daemon/worker/methods.h"
 
 #include <assert.h>
@@ -20,9 +21,10 @@ int dispatch_init(struct dispatch *dispatch, const struct config *config)
                                   .slice_reply_bytes = SLICE_REPLY_BYTES};
     dispatch->key_size = config->limits_max_key_bytes + 2;
     dispatch->key = malloc(dispatch->key_size);
+    dispatch->checkpoint = malloc(sizeof *dispatch->checkpoint);
     /* Its root is read in the guard, before each use. */
     int r = act_cursor_new(NULL, config->limits_max_key_bytes, &dispatch->cursor);
-    if (r != 0 || !dispatch->key) {
+    if (r != 0 || !dispatch->key || !dispatch->checkpoint) {
         dispatch_deinit(dispatch);
         return -ENOMEM;
     }
@@ -33,6 +35,7 @@ void dispatch_deinit(struct dispatch *dispatch)
 {
     act_cursor_free(dispatch->cursor);
     free(dispatch->key);
+    free(dispatch->checkpoint);
 }
 
 void progress_init(struct progress *progress, struct buf_pool *pool)
@@ -56,15 +59,50 @@ static int finish(struct reply *reply, enum proto_error error, const char *text)
 
 static const char draining_text[] = "the server is stopping: connect again";
 
+/* To the last checkpoint, or to the beginning. */
+static void roll_back(struct call *call)
+{
+    const struct checkpoint *checkpoint = call->dispatch->checkpoint;
+    struct progress *progress = call->progress;
+    struct progress saved = {.method = progress->method, .is_overdue = progress->is_overdue};
+    if (call->has_checkpoint) {
+        saved = checkpoint->progress;
+        call->stats->hits = checkpoint->hits;
+        call->stats->misses = checkpoint->misses;
+    }
+    saved.mark = progress->mark;
+    *progress = saved;
+    reply_cut(call->reply, call->has_checkpoint ? checkpoint->reply_len : call->reply_begin_len);
+}
+
+/* What is to be done so that the request can go on; 0: it is at its end. */
+static int pause_of(int outcome)
+{
+    switch (outcome) {
+    case CALL_AGAIN:
+        return DISPATCH_AGAIN;
+    case CALL_WAIT:
+        return DISPATCH_WAIT;
+    case CALL_COLD:
+    case ACT_COLD:
+        return DISPATCH_COLD;
+    default:
+        return 0;
+    }
+}
+
 /* The one place where an outcome becomes an error on the wire. */
 static int settle(struct dispatch *dispatch, struct call *call, int outcome)
 {
     char text[768];
     struct reply *reply = call->reply;
-    bool is_unfinished = outcome == CALL_AGAIN || outcome == CALL_WAIT;
-    if (is_unfinished && reply->failure == 0)
-        return outcome == CALL_AGAIN ? DISPATCH_AGAIN : DISPATCH_WAIT;
-    if (outcome == 0 || is_unfinished)
+    int pause = pause_of(outcome);
+    call->progress->is_begun = outcome != CALL_WAIT;
+    if (outcome == ACT_COLD)
+        roll_back(call);
+    if (pause != 0 && reply->failure == 0)
+        return pause;
+    if (outcome == 0 || pause != 0)
         outcome = reply_end(reply);
     if (outcome == 0)
         return 0;
@@ -143,8 +181,11 @@ static int run(struct call *call)
     call->reply_begin_len = reply_len(call->reply);
     if (!needs)
         r = method_run(call->id, call);
-    else if (!snapshot->damage)
+    else if (!snapshot->damage) {
+        if (snapshot->residency)
+            act_residency_begin(snapshot->residency);
         r = guard_run(run_method, call);
+    }
     if (call->scratch.p)
         buf_release(&call->scratch);
     if (r == GUARD_LOST)
@@ -154,9 +195,7 @@ static int run(struct call *call)
         return finish(call->reply, snapshot->tree ? PROTO_IO_ERROR : PROTO_UNAVAILABLE,
                       snapshot->damage);
     }
-    r = settle(dispatch, call, r);
-    call->progress->is_begun = r != DISPATCH_WAIT;
-    return r;
+    return settle(dispatch, call, r);
 }
 
 /* Of the first slice: a large request has taken most of it by being decoded, and where others have
@@ -189,11 +228,16 @@ int dispatch_run(struct dispatch *dispatch, const struct request *request, struc
                         .stats = &dispatch->stats->method[id]};
     reply_begin(&reply, out, request->msgid, session->mode,
                 dispatch->config->limits_max_reply_bytes);
+    progress->method = (uint8_t)id;
+    bool is_measured = ++dispatch->n_measured % LATENCY_SAMPLED == 0;
+    uint64_t begin_ns = is_measured ? clock_ns() : 0;
     struct session before = *session;
     uint64_t errors = call.stats->errors;
     call.stats->requests++;
     uint64_t work = call.work = first_work(dispatch, request);
     int r = run(&call);
+    if (is_measured && r == 0)
+        latency_note(&dispatch->board->own_page->latency[id].warm, clock_ns() - begin_ns);
     uint64_t used = work - call.work;
     dispatch->loop_work -= used < dispatch->loop_work ? used : dispatch->loop_work;
     if (call.stats->errors != errors)
@@ -205,12 +249,13 @@ int dispatch_run(struct dispatch *dispatch, const struct request *request, struc
 }
 
 int dispatch_give_up(struct dispatch *dispatch, const struct request *request,
-                     struct reply_mode mode, const char *reason, struct buf *out)
+                     struct reply_mode mode, enum proto_error error, const char *reason,
+                     struct buf *out)
 {
     struct reply reply;
     dispatch->stats->method[method_find(request->method)].errors++;
     reply_begin(&reply, out, request->msgid, mode, dispatch->config->limits_max_reply_bytes);
-    return finish(&reply, PROTO_BUSY, reason);
+    return finish(&reply, error, reason);
 }
 
 bool dispatch_may_go_on(const struct dispatch *dispatch, const struct progress *progress)
@@ -252,5 +297,7 @@ int dispatch_resume(struct dispatch *dispatch, const struct request *request,
                         .stats = &dispatch->stats->method[id]};
     call.work = (dispatch->slice_work + 1) / 2; /* the first one was long, to be the last */
     reply_resume(&reply, out, request->msgid, mode, dispatch->config->limits_max_reply_bytes);
+    if (progress->is_begun)
+        set_checkpoint(&call);
     return run(&call);
 }

@@ -27,10 +27,12 @@ enum wait_for {
 
 /* What a request keeps from one slice to the next. Each method has its own use for the fields. */
 struct progress {
+    uint8_t method;         /* enum method_id */
     bool is_begun;          /* it has had a slice */
     bool is_open;           /* in the middle of a page, or of a list's element */
     bool has_mark;          /* mark is where the tree's cursor goes on */
     uint8_t phase;          /* of the method */
+    uint16_t ahead;         /* pages that a scan has read ahead the last time */
     uint32_t index;         /* of the element or child in work */
     uint32_t n_failed;      /* elements */
     uint64_t n;             /* entries of the page, or counted */
@@ -58,7 +60,9 @@ struct dispatch {
     bool is_draining;                   /* answer DRAINING */
     bool never_waits;                   /* answer DRAINING instead of waiting */
     uint64_t loop_work;                 /* left for first slices until the owner renews it */
+    unsigned n_measured;                /* counts to LATENCY_SAMPLED */
     char text[256];                     /* scratch: what is wrong with a request, for people */
+    struct checkpoint *checkpoint;      /* owned: scratch for the call under way */
     struct act_cursor *cursor;          /* owned; of no request in particular */
     uint8_t *key;                       /* owned: scratch for a key or a mark */
     size_t key_size;                    /* two bytes more than limits.max_key_bytes */
@@ -79,6 +83,12 @@ void progress_deinit(struct progress *progress);
 /* Likewise, but before dispatch_may_go_on or progress->is_overdue there is no use in that. It has
  * seen nothing of the tree, so it may go on with another snapshot. */
 #define DISPATCH_WAIT 2
+/* Likewise, and there is no use in going on before the pages are in memory that the snapshot's
+ * residency lists as missing. */
+#define DISPATCH_COLD 3
+
+/* For dispatch_give_up with BUSY. */
+#define DISPATCH_QUEUE_FULL "more is asked of the disk than it can read (cold.queue): ask later"
 
 /*
  * progress  from progress_init; with DISPATCH_AGAIN and DISPATCH_WAIT to be kept for
@@ -86,14 +96,16 @@ void progress_deinit(struct progress *progress);
  * ret_cost  of the request, in lookups, at least 1.
  *
  * 0: the reply is in out, with a notification behind it where there is one. DISPATCH_AGAIN,
- * DISPATCH_WAIT. -ENOBUFS, -ENOMEM: it is not, and the connection can only be closed.
+ * DISPATCH_WAIT, DISPATCH_COLD. -ENOBUFS, -ENOMEM: it is not, and the connection can only be
+ * closed.
  */
 int dispatch_run(struct dispatch *dispatch, const struct request *request, struct session *session,
                  struct buf *out, struct progress *progress, unsigned *ret_cost);
 
-/* Answers a request that dispatch_run has begun with BUSY instead. reason: for people. */
+/* Answers a request that dispatch_run has begun with an error instead. reason: for people. */
 int dispatch_give_up(struct dispatch *dispatch, const struct request *request,
-                     struct reply_mode mode, const char *reason, struct buf *out);
+                     struct reply_mode mode, enum proto_error error, const char *reason,
+                     struct buf *out);
 
 /* Another slice of a request that dispatch_run has begun. out holds nothing but its reply so far;
  * mode is that of its session then. */

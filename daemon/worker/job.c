@@ -3,6 +3,7 @@
  */
 #include "daemon/worker/job.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "daemon/worker/conn.h"
 
@@ -99,6 +100,7 @@ int job_new(struct conn *conn, struct slice message, struct progress *progress, 
     }
     buf_trim(&job->message);
     buf_trim(&job->out);
+    job->begun_ns = clock_ns();
     job->progress = *progress;
     buf_trim(&job->progress.mark);
     job->snapshot = snapshot_ref(worker->snapshot);
@@ -168,6 +170,7 @@ void job_free_unlinked(struct job *job)
 void job_free(struct job *job)
 {
     make_unready(job);
+    cold_leave(job);
     stop_waiting(job);
     unlink_job(job);
     job_free_unlinked(job);
@@ -191,19 +194,59 @@ void job_make_ready(struct job *job)
     worker_wake(worker);
 }
 
+bool job_wait_for_pages(struct job *job)
+{
+    struct worker *worker = job->conn->worker;
+    if (!cold_submit(&worker->cold, job))
+        return false;
+    job->cold_since_ms = uv_now(worker->loop);
+    if (!job->was_cold)
+        worker->board->own_page->latency[job->progress.method].offloaded++;
+    job->was_cold = true;
+    return true;
+}
+
+void job_give_up(struct job *job)
+{
+    struct worker *worker = job->conn->worker;
+    cold_leave(job);
+    worker->board->own_page->cold.timed_out++;
+    job->has_given_up = true;
+    job_make_ready(job);
+}
+
+static int decode(struct job *job)
+{
+    struct worker *worker = job->conn->worker;
+    if (job->decoded_as == worker->job_decoder.n_decoded)
+        return 0;
+    if (request_decode(&worker->job_decoder, buf_content(&job->message), &job->request) != 0)
+        return -ENOMEM; /* it was decoded before */
+    job->decoded_as = worker->job_decoder.n_decoded;
+    return worker_has_time(worker) ? 0 : DISPATCH_AGAIN;
+}
+
+/* Instead of what it has so far. */
+static int refuse(struct job *job, enum proto_error error, const char *reason)
+{
+    int r = decode(job);
+    if (r < 0)
+        return r;
+    job->out.tail = job->out.head;
+    return dispatch_give_up(&job->conn->worker->dispatch, &job->request, job->mode, error, reason,
+                            &job->out);
+}
+
 /* One slice; 0: its reply is whole. */
 static int run_slice(struct job *job)
 {
     struct worker *worker = job->conn->worker;
     struct dispatch *dispatch = &worker->dispatch;
-    if (job->decoded_as != worker->job_decoder.n_decoded) {
-        int r = request_decode(&worker->job_decoder, buf_content(&job->message), &job->request);
-        if (r != 0)
-            return -ENOMEM; /* it was decoded before */
-        job->decoded_as = worker->job_decoder.n_decoded;
-        if (!worker_has_time(worker))
-            return DISPATCH_AGAIN;
-    }
+    if (job->has_given_up)
+        return refuse(job, PROTO_IO_ERROR, "the disk did not deliver a page (cold.timeout_ms)");
+    int decoded = decode(job);
+    if (decoded != 0)
+        return decoded;
     struct snapshot *current = dispatch->snapshot;
     struct worker_stats stats = *worker->stats;
     bool was_damaged = job->snapshot->damage;
@@ -212,11 +255,18 @@ static int run_slice(struct job *job)
     if (!was_damaged && !snapshot_unchanged(job->snapshot)) {
         worker_tell_damage(worker, job->snapshot);
         *worker->stats = stats;
-        if (r == 0 || r == DISPATCH_AGAIN)
+        if (r == 0 || r == DISPATCH_AGAIN || r == DISPATCH_COLD)
             r = dispatch_resume(dispatch, &job->request, job->mode, &job->out, &job->progress);
     }
     dispatch->snapshot = current;
     return r;
+}
+
+static void note_latency(const struct job *job)
+{
+    struct method_latency *latency =
+        &job->conn->worker->board->own_page->latency[job->progress.method];
+    latency_note(job->was_cold ? &latency->cold : &latency->warm, clock_ns() - job->begun_ns);
 }
 
 void job_run_next(struct worker *worker)
@@ -232,7 +282,14 @@ void job_run_next(struct worker *worker)
         job->snapshot = snapshot_ref(worker->snapshot);
     int r;
     do {
+        stall_begin(&worker->stall, uv_now(worker->loop));
         r = run_slice(job);
+        stall_end(&worker->stall);
+        if (r == DISPATCH_COLD) {
+            make_unready(job);
+            if (!job_wait_for_pages(job))
+                r = refuse(job, PROTO_BUSY, DISPATCH_QUEUE_FULL);
+        }
         count_output(job, buf_len(&job->out));
     } while (r == DISPATCH_AGAIN && worker_has_time(worker) && conn_may_work(conn, job));
     if (r == DISPATCH_AGAIN && ++job->n_rounds % ROUNDS != 0)
@@ -240,10 +297,13 @@ void job_run_next(struct worker *worker)
     make_unready(job);
     if (r == DISPATCH_AGAIN) {
         job_make_ready(job);
+    } else if (r == DISPATCH_COLD) {
+        worker_give_turn(worker, conn);
     } else if (r == DISPATCH_WAIT) {
         job_wait(job);
         worker_give_turn(worker, conn); /* another one may now be the oldest that works */
     } else if (r == 0) {
+        note_latency(job);
         unlink_job(job);
         conn_finish_job(conn, job);
     } else {

@@ -8,6 +8,7 @@
  *   ready     waits for its slice                       worker->jobs
  *   parked    its client does not take what it has, or  conn->jobs only
  *             an older job has to come first
+ *   cold      waits for a page of its snapshot          a struct page_read
  *   waiting   for a generation: it has no snapshot      worker->waiting
  *   finished  its reply waits until it can be sent      conn->finished
  */
@@ -24,10 +25,16 @@ struct job {
     bool is_ready;               /* is in worker->jobs */
     bool is_parked;              /* is counted in conn->n_parked */
     bool is_waiting;             /* is in worker->waiting, and counted in conn->n_waiting */
+    bool has_given_up;           /* has waited for a page as long as it may */
     struct job *previous_ready, *next_ready;
     struct job *previous_waiting, *next_waiting;
-    uint64_t deadline_ms;      /* while it waits */
-    size_t heap_at;            /* its place in worker->waiting.heap */
+    struct page_read *awaited;             /* the page that it waits for; NULL: none */
+    struct job *previous_cold, *next_cold; /* that wait for the same */
+    uint64_t cold_since_ms;                /* while it waits for one */
+    bool was_cold;                         /* it has waited for pages */
+    uint64_t begun_ns;                     /* clock_ns: when it became a job */
+    uint64_t deadline_ms;                  /* while it waits for a generation */
+    size_t heap_at;                        /* its place in worker->waiting.heap */
     struct snapshot *snapshot; /* one reference, or NULL: it has seen nothing of any yet */
     struct reply_mode mode;
     struct progress progress; /* owned */
@@ -43,6 +50,12 @@ struct job {
  * 0: the caller makes it ready or has it wait. BUF_FULL or -ENOMEM: nothing has changed. */
 int job_new(struct conn *conn, struct slice message, struct progress *progress, size_t out_len,
             struct job **ret);
+
+/* Has the pages read that its slice has missed: it goes on when they are there. False: there are
+ * too many already. */
+bool job_wait_for_pages(struct job *job);
+/* It has waited for a page for too long: it goes on to its error. */
+void job_give_up(struct job *job);
 
 /* Has it wait for what its progress says; where there is no memory for that, it is overdue. */
 void job_wait(struct job *job);

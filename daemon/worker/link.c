@@ -168,6 +168,20 @@ static void say_unmappable(struct link *link, uint64_t number, const char *why)
     say(link, CONTROL_UNMAPPABLE, number, text);
 }
 
+static enum act_probe choose_probe(const struct snapshot *snapshot, const struct config *config)
+{
+    switch ((enum cold_probe)config->cold_probe) {
+    case COLD_PROBE_MINCORE:
+        return ACT_PROBE_MINCORE;
+    case COLD_PROBE_NOWAIT:
+        return ACT_PROBE_NOWAIT;
+    case COLD_PROBE_NONE:
+        return ACT_PROBE_NONE;
+    default:
+        return act_probe_find(snapshot->fd);
+    }
+}
+
 static void open_in_thread(struct errand *errand)
 {
     struct opening *opening = (struct opening *)errand;
@@ -176,6 +190,9 @@ static void open_in_thread(struct errand *errand)
                               config->tree_table_cache_bytes, &opening->snapshot, &opening->error);
     if (opening->r == 0)
         opening->fd = -1;
+    /* Without memory for that lookups wait, and are as right: tell_pages says so. */
+    if (opening->r == 0 && config->cold_mode == COLD_OFFLOAD)
+        (void)snapshot_watch_pages(opening->snapshot, choose_probe(opening->snapshot, config));
 }
 
 /* The file is not what it was when it was checked, or its disk fails: we serve, but not from it.
@@ -200,6 +217,28 @@ static void tell_offer(struct link *link)
     worker_offer(&link->worker, newest ? &newest->snapshot->generation : NULL);
 }
 
+/* How cold lookups are known, or that they are not. */
+static void tell_pages(const struct link *link, const struct snapshot *snapshot)
+{
+    struct act_residency_info info;
+    if (!snapshot->tree)
+        return;
+    if (!snapshot->residency) {
+        if (link->config.cold_mode == COLD_OFFLOAD)
+            log_warning("%s: no memory for what is known of its pages: lookups wait for the disk",
+                        snapshot->path);
+        return;
+    }
+    act_residency_info(snapshot->residency, &info);
+    if (info.probe == ACT_PROBE_NONE)
+        log_info("%s: whether a page is in memory cannot be asked here (see cold.probe): each goes "
+                 "to the threads once",
+                 snapshot->path);
+    else
+        log_info("%s: whether a page is in memory is asked by %s", snapshot->path,
+                 act_probe_name(info.probe));
+}
+
 /* Keeps the mapped file until it is wanted. */
 static void offer(struct link *link, struct opening *opening)
 {
@@ -218,6 +257,7 @@ static void offer(struct link *link, struct opening *opening)
     }
     *offered = (struct offered){.snapshot = opening->snapshot, .next = link->offered};
     link->offered = offered;
+    tell_pages(link, opening->snapshot);
     opening->snapshot = NULL;
     tell_offer(link);
     say(link, CONTROL_MAPPED, number, NULL);
@@ -504,17 +544,20 @@ static int start(struct link *link, unsigned slot)
     return uv_timer_start(&link->heartbeat, on_heartbeat, interval, interval);
 }
 
-static void deinit(struct link *link)
+/* False: a thread waits for a disk that does not answer. */
+static bool deinit(struct link *link)
 {
     struct snapshot *snapshot;
     while (link->offered &&
            (snapshot = take_offered(link, link->offered->snapshot->generation.number)))
         snapshot_free(snapshot);
-    worker_deinit(&link->worker);
+    if (!worker_deinit(&link->worker))
+        return false;
     uv_loop_close(&link->loop);
     board_detach(&link->board);
     config_deinit(&link->config);
     fd_closep(&link->control);
+    return true;
 }
 
 int link_run(unsigned slot)
@@ -532,7 +575,8 @@ int link_run(unsigned slot)
     snprintf(name, sizeof name, "worker %" PRIu32, link->board.slots[slot].number);
     log_set_name(name);
     uv_run(&link->loop, UV_RUN_DEFAULT);
-    deinit(link);
+    if (!deinit(link))
+        _exit(EXIT_SUCCESS);
     free(link);
     return EXIT_SUCCESS;
 }

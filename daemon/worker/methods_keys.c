@@ -13,7 +13,7 @@ static int look_up(const struct call *call, struct slice key, struct value *ret,
     return r == 0 ? value_of(call, number, ret, fault) : r;
 }
 
-/* The key's value or nil. 0 or ACT_CORRUPT. */
+/* The key's value or nil. 0, ACT_CORRUPT or ACT_COLD. */
 static int answer_get(struct call *call, struct slice key)
 {
     struct value value;
@@ -84,7 +84,7 @@ int method_node(struct call *call)
     return 0;
 }
 
-/* [key, value] or nil. 0 or ACT_CORRUPT. */
+/* [key, value] or nil. 0, ACT_CORRUPT or ACT_COLD. */
 static int answer_longest_prefix(struct call *call, struct slice key)
 {
     size_t len;
@@ -100,7 +100,7 @@ static int answer_longest_prefix(struct call *call, struct slice key)
 
 #define PREFIXES_AT_A_TIME 256
 
-/* [[key, value]...]. 0, ACT_CORRUPT or CALL_AGAIN. */
+/* [[key, value]...]. 0, ACT_CORRUPT, ACT_COLD or CALL_AGAIN. */
 static int answer_prefixes(struct call *call, struct slice key)
 {
     struct act_prefix found[PREFIXES_AT_A_TIME];
@@ -114,6 +114,7 @@ static int answer_prefixes(struct call *call, struct slice key)
     while (n == PREFIXES_AT_A_TIME) {
         if (is_slice_over(call))
             return CALL_AGAIN;
+        set_checkpoint(call);
         int r = guard_prefixes(tree_of(call), key, progress->min_len, found, PREFIXES_AT_A_TIME, &n,
                                &call->fault);
         for (size_t i = 0; i < n && r == 0; i++)
@@ -135,8 +136,8 @@ static int answer_prefixes(struct call *call, struct slice key)
  * fails; then, where the client wants to know, the errors of those that failed.
  */
 
-/* Writes a key's result. 0, CALL_AGAIN (with progress->is_open), or ACT_CORRUPT: what it has
- * written is to be taken back. */
+/* Writes a key's result. 0, CALL_AGAIN (with progress->is_open), ACT_COLD, or ACT_CORRUPT: what it
+ * has written is to be taken back. */
 typedef int answer_fn(struct call *call, struct slice key);
 
 enum list_phase { LIST_RESULTS, LIST_ERRORS };
@@ -153,26 +154,37 @@ static int check_keys(struct call *call, const msgpack_object *keys)
     return r;
 }
 
-/* The value of a key that was looked up, or nil. True: the tree is damaged on its way. */
-static bool reply_result(struct call *call, const struct act_result *result)
+/* What the keys that were looked up have for values. Does one of them need a page that is not in
+ * memory? */
+static bool find_values(const struct call *call, struct act_result *results, uint32_t n,
+                        struct value *values)
 {
-    struct value value;
-    int r = result->outcome;
-    if (r == 0)
-        r = value_of(call, result->value, &value, NULL);
-    count_lookup(call, r);
-    if (r == 0)
-        reply_value(call, &value);
-    else
-        reply_nil(call->reply);
-    return r == ACT_CORRUPT;
+    bool is_cold = false;
+    for (uint32_t i = 0; i < n; i++) {
+        if (results[i].outcome == 0)
+            results[i].outcome = value_of(call, results[i].value, &values[i], NULL);
+        is_cold |= results[i].outcome == ACT_COLD;
+    }
+    return is_cold;
 }
 
-/* The next keys of mget, as many as go side by side. */
-static void answer_batch(struct call *call, const msgpack_object_array *keys)
+/* The value of a key that was looked up, or nil. True: the tree is damaged on its way. */
+static bool reply_result(struct call *call, int outcome, const struct value *value)
+{
+    count_lookup(call, outcome);
+    if (outcome == 0)
+        reply_value(call, value);
+    else
+        reply_nil(call->reply);
+    return outcome == ACT_CORRUPT;
+}
+
+/* The next keys of mget, as many as go side by side. 0 or ACT_COLD. */
+static int answer_batch(struct call *call, const msgpack_object_array *keys)
 {
     struct act_key batch[BATCH] = {{0}};
     struct act_result results[BATCH];
+    struct value values[BATCH];
     struct progress *progress = call->progress;
     uint32_t left = keys->size - progress->index, n = left < BATCH ? left : BATCH;
     for (uint32_t i = 0; i < n; i++) {
@@ -182,9 +194,12 @@ static void answer_batch(struct call *call, const msgpack_object_array *keys)
         spend(call, key_work(key));
     }
     guard_get_batch(tree_of(call), batch, n, results);
+    if (find_values(call, results, n, values))
+        return ACT_COLD;
     for (uint32_t i = 0; i < n; i++)
-        progress->n_failed += reply_result(call, &results[i]);
+        progress->n_failed += reply_result(call, results[i].outcome, &values[i]);
     progress->index += n;
+    return 0;
 }
 
 /* The next key, or as much of it as the slice allows: its result, or nil. Gives what the answer is.
@@ -198,7 +213,7 @@ static int answer_one(struct call *call, const msgpack_object_array *keys, answe
         progress->element_at = reply_len(call->reply);
     int r = answer(call, key);
     spend(call, key_work(key));
-    if (r == CALL_AGAIN)
+    if (r == CALL_AGAIN || r == ACT_COLD)
         return r;
     progress->is_open = false;
     progress->index++;
@@ -210,8 +225,9 @@ static int answer_one(struct call *call, const msgpack_object_array *keys, answe
     return r;
 }
 
-/* [index, error] of the next key, if it failed: damaged files are rare, so it is asked again. */
-static void reply_key_error(struct call *call, const msgpack_object_array *keys, answer_fn *answer)
+/* [index, error] of the next key, if it failed: damaged files are rare, so it is asked again. 0 or
+ * ACT_COLD. */
+static int reply_key_error(struct call *call, const msgpack_object_array *keys, answer_fn *answer)
 {
     char text[256];
     struct reply *reply = call->reply;
@@ -219,11 +235,13 @@ static void reply_key_error(struct call *call, const msgpack_object_array *keys,
     uint32_t index = call->progress->index;
     int r = answer_one(call, keys, answer);
     *call->stats = counted;
+    if (r == ACT_COLD)
+        return r;
     if (reply->failure != 0 || r == CALL_AGAIN)
-        return;
+        return 0;
     reply_cut(reply, call->progress->element_at);
     if (r != ACT_CORRUPT)
-        return;
+        return 0;
     snprintf(text, sizeof text, "CORRUPT: offset %" PRIu64 ": %s", call->fault.offset,
              call->fault.reason);
     reply_array(reply, 2);
@@ -233,20 +251,30 @@ static void reply_key_error(struct call *call, const msgpack_object_array *keys,
         reply_number(reply, PROTO_CORRUPT);
     }
     reply_text(reply, text);
+    return 0;
+}
+
+/* The next key, or keys. 0, CALL_AGAIN or ACT_COLD. */
+static int answer_some(struct call *call, const msgpack_object_array *keys, answer_fn *answer)
+{
+    uint32_t index = call->progress->index;
+    if (is_slice_over(call))
+        return CALL_AGAIN;
+    set_checkpoint(call);
+    int r = answer == answer_get ? answer_batch(call, keys) : answer_one(call, keys, answer);
+    if (r == ACT_COLD)
+        want_keys(call, keys, index + (answer == answer_get ? BATCH : 1));
+    return r == ACT_COLD || r == CALL_AGAIN ? r : 0;
 }
 
 static int go_on_with_list(struct call *call, const msgpack_object_array *keys, answer_fn *answer,
                            bool with_errors)
 {
     struct progress *progress = call->progress;
-    while (progress->phase == LIST_RESULTS && progress->index < keys->size) {
-        if (is_slice_over(call))
-            return CALL_AGAIN;
-        if (answer == answer_get)
-            answer_batch(call, keys);
-        else if (answer_one(call, keys, answer) == CALL_AGAIN)
-            return CALL_AGAIN;
-    }
+    int r = 0;
+    while (progress->phase == LIST_RESULTS && progress->index < keys->size)
+        if ((r = answer_some(call, keys, answer)) != 0)
+            return r;
     if (!with_errors)
         return 0;
     if (progress->phase == LIST_RESULTS) {
@@ -258,7 +286,9 @@ static int go_on_with_list(struct call *call, const msgpack_object_array *keys, 
     while (progress->index < keys->size) {
         if (is_slice_over(call))
             return CALL_AGAIN;
-        reply_key_error(call, keys, answer);
+        set_checkpoint(call);
+        if ((r = reply_key_error(call, keys, answer)) != 0)
+            return r;
     }
     return 0;
 }

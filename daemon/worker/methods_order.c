@@ -14,6 +14,9 @@
 /* What a step back to the entry before costs more than a step forward: there are no links back. */
 #define BACKWARD_WORK 6
 #define SCAN_BYTES    (1024 * 1024)
+/* Pages that are read ahead of a walk, from the first time that it misses one. */
+#define AHEAD_FIRST 4
+#define AHEAD_MOST  64
 
 /* How a wire cursor begins: its direction, and the identity of the generation it comes from. */
 enum { CURSOR_ASCENDING = 1, CURSOR_DESCENDING = 2 };
@@ -104,14 +107,45 @@ static int pause_walk(struct call *call, uint64_t max_visited)
     return r != 0 ? r : CALL_AGAIN;
 }
 
+/* A walk has come to a page that is not in memory. The pages behind it are wanted as well, more of
+ * them each time that this happens to a request: what comes in order mostly stands in order. */
+static int pause_for_page(struct call *call, bool is_reverse)
+{
+    size_t n;
+    struct progress *progress = call->progress;
+    struct act_residency *residency = call->dispatch->snapshot->residency;
+    const uint64_t *wanted = act_residency_wanted(residency, &n);
+    progress->ahead = progress->ahead == 0           ? AHEAD_FIRST
+                      : progress->ahead < AHEAD_MOST ? (uint16_t)(2 * progress->ahead)
+                                                     : AHEAD_MOST;
+    if (n > 0)
+        act_residency_want(residency, wanted[n - 1], progress->ahead, is_reverse);
+    return CALL_COLD;
+}
+
+/* The same in a walk that has to be kept: it goes on from where it stands. */
+static int pause_cold_walk(struct call *call, bool is_reverse)
+{
+    struct slice mark;
+    if (!cursor_mark(call, &mark) ||
+        (call->progress->has_mark && slice_equal(mark, mark_of(call)))) {
+        call->progress->visited -= call->walked; /* it is made again */
+        return pause_for_page(call, is_reverse);
+    }
+    int r = set_mark(call, mark);
+    return r != 0 ? r : pause_for_page(call, is_reverse);
+}
+
 /* A seek is no part of the budget: it takes a node for each byte of the key at most. However long
- * the key is, half of what the slice has left is for the walk. */
+ * the key is, half of what the slice has left is for the walk. Where it misses a page there is
+ * nothing to be kept: CALL_COLD. */
 static int seek(struct call *call, struct slice key)
 {
     uint64_t work = key.len / WORK_PER_KEY_BYTES;
     spend(call, work < call->work / 2 ? work : call->work / 2);
     act_cursor_set_budget(call->dispatch->cursor, UINT64_MAX);
-    return guard_cursor_seek(tree_of(call), call->dispatch->cursor, key);
+    int r = guard_cursor_seek(tree_of(call), call->dispatch->cursor, key);
+    return r == ACT_COLD ? CALL_COLD : r;
 }
 
 /* From the mark, or else from `start`, to the first entry at or behind it. */
@@ -286,6 +320,22 @@ static int page_limit(struct call *call, const struct page *page)
     return end_page(call, page, &mark);
 }
 
+/* A page that is not in memory stands in the way of the walk or, if has_entry, of the value of the
+ * entry that it has come to. */
+static int page_cold(struct call *call, const struct page *page, bool has_entry)
+{
+    struct progress *progress = call->progress;
+    if (!has_entry)
+        return pause_cold_walk(call, page->options.reverse);
+    progress->visited -= call->walked; /* it is made again */
+    if (progress->n > 0) {
+        int r = set_mark(call, mark_behind_last(call, page));
+        if (r != 0)
+            return r;
+    }
+    return pause_for_page(call, page->options.reverse);
+}
+
 /* {entries, cursor, generation}, or as much of it as the slice allows. */
 static int answer_page(struct call *call, const struct page *page)
 {
@@ -302,12 +352,18 @@ static int answer_page(struct call *call, const struct page *page)
     }
     for (int r = begin_page(call, page);;
          r = options->reverse ? guard_cursor_prev(tree, cursor) : guard_cursor_next(tree, cursor)) {
+        if (r == CALL_COLD)
+            return r;
         note_walk(call);
         if (r == ACT_LIMIT)
             return page_limit(call, page);
+        if (r == ACT_COLD)
+            return page_cold(call, page, false);
         if (r == ACT_MISS)
             return end_page(call, page, NULL);
         r = r == 0 ? reply_page_entry(call, options) : move_failed(call, r);
+        if (r == ACT_COLD)
+            return page_cold(call, page, true);
         if (r == ACT_MISS)
             return end_page_behind_last(call, page);
         if (r != 0) /* what can be read comes first; the next page tells what is wrong */
@@ -453,7 +509,10 @@ int method_mscan(struct call *call)
     while (call->progress->index < prefixes->via.array.size) {
         if (is_slice_over(call))
             return CALL_AGAIN;
-        if ((r = answer_mscan_page(call, &options)) != 0)
+        r = answer_mscan_page(call, &options);
+        if (r == CALL_COLD)
+            want_keys(call, &prefixes->via.array, call->progress->index + 1);
+        if (r != 0)
             return r;
         call->progress->index++;
         spend(call, LOOKUP_WORK);
@@ -481,6 +540,8 @@ static int count_on(struct call *call, struct slice prefix, uint64_t max_visited
     call->progress->n += n;
     if (r == ACT_LIMIT)
         return pause_walk(call, max_visited);
+    if (r == ACT_COLD)
+        return pause_cold_walk(call, false);
     return r == ACT_MISS ? 0 : move_failed(call, r);
 }
 
@@ -527,9 +588,13 @@ static int answer_neighbour(struct call *call, bool is_next)
             r = guard_cursor_next(tree_of(call), cursor);
         }
     }
+    if (r == CALL_COLD)
+        return r;
     note_walk(call);
     if (r == ACT_LIMIT)
         return pause_walk(call, max_visited);
+    if (r == ACT_COLD)
+        return pause_cold_walk(call, !is_next);
     count_lookup(call, r);
     if (r == ACT_MISS) {
         reply_nil(call->reply);
@@ -584,9 +649,13 @@ static int reply_sample(struct call *call, struct slice below, uint64_t max_visi
     struct slice key;
     struct act_cursor *cursor = call->dispatch->cursor;
     int r = begin_forward(call, below, max_visited);
+    if (r == CALL_COLD)
+        return r;
     note_walk(call);
     if (r == ACT_LIMIT)
         return pause_walk(call, max_visited);
+    if (r == ACT_COLD)
+        return pause_cold_walk(call, false);
     if (r != 0 && r != ACT_MISS)
         return move_failed(call, r);
     reply_array(call->reply, 4);
@@ -654,6 +723,7 @@ static int explore_children(struct call *call, struct slice prefix, const uint64
     while (progress->index < n) {
         if (is_slice_over(call))
             return CALL_AGAIN;
+        set_checkpoint(call);
         below->p[prefix.len] = child_byte(set, progress->index);
         r = explore_child(call, buf_content(below), n - progress->index, max_visited);
         if (r != 0)

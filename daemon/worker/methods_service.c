@@ -180,6 +180,16 @@ static void reply_refusal(struct reply *reply, const struct board *board)
         reply_nil(reply);
 }
 
+/* How lookups know whether a page is in memory; "off": they wait for it. */
+static const char *probe_name(const struct snapshot *snapshot)
+{
+    struct act_residency_info info;
+    if (!snapshot->residency)
+        return "off";
+    act_residency_info(snapshot->residency, &info);
+    return act_probe_name(info.probe);
+}
+
 int method_info(struct call *call)
 {
     struct reply *reply = call->reply;
@@ -194,7 +204,7 @@ int method_info(struct call *call)
     reply_pair_text(reply, "version", ACTD_VERSION);
     reply_pair_number(reply, "pid", (uint64_t)getpid());
     reply_text(reply, "tree");
-    reply_map(reply, 9);
+    reply_map(reply, 10);
     reply_text(reply, "path");
     reply_bytes(reply, slice_of_str(snapshot->path)); /* a path is bytes, not always UTF-8 */
     reply_pair_text(reply, "format", "ACTree03");
@@ -207,6 +217,7 @@ int method_info(struct call *call)
                           (uint64_t)snapshot->generation.mtime.tv_nsec / 1000000);
     reply_text(reply, "damage");
     reply_text_or_nil(reply, snapshot->damage);
+    reply_pair_text(reply, "probe", probe_name(snapshot));
     reply_text(reply, "metadata");
     if (snapshot->tree)
         reply_metadata(reply, &info);
@@ -266,17 +277,18 @@ static void reply_groups(struct reply *reply, const struct stat_row *rows, size_
 }
 
 /* A pair of a map. */
-static void reply_methods(struct reply *reply, const struct method_stats methods[N_METHODS])
+static void reply_methods(struct reply *reply, const struct method_report methods[N_METHODS])
 {
     reply_text(reply, "methods");
     reply_map(reply, N_METHODS);
     for (size_t i = 0; i < N_METHODS; i++) {
         reply_text(reply, method_names[i]);
-#define X(name, help, worker_help) +1
-        reply_map(reply, 0 METHOD_STATS(X));
+#define X(name, a, b) +1
+        reply_map(reply, 0 METHOD_STATS(X) METHOD_TIMES(X));
 #undef X
-#define X(name, help, worker_help) reply_pair_number(reply, #name, methods[i].name);
+#define X(name, a, b) reply_pair_number(reply, #name, methods[i].name);
         METHOD_STATS(X)
+        METHOD_TIMES(X)
 #undef X
     }
 }

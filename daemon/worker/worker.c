@@ -178,6 +178,7 @@ static void on_sweep(uv_timer_t *timer)
 {
     struct worker *worker = timer->data;
     uint64_t now = uv_now(worker->loop), n_open = worker->stats->connections_open;
+    cold_age(&worker->cold, now);
     if (!worker->sweep.at)
         begin_round(worker);
     for (unsigned i = 0; i < SWEEP_CONNS && worker->sweep.at; i++) {
@@ -196,6 +197,7 @@ static void on_look(uv_prepare_t *prepare)
 {
     struct worker *worker = prepare->data;
     worker->dispatch.loop_work = LOOP_WORK;
+    cold_hand_over(&worker->cold);
 }
 
 int worker_init(struct worker *worker, uv_loop_t *loop, const struct board *board)
@@ -222,6 +224,13 @@ int worker_init(struct worker *worker, uv_loop_t *loop, const struct board *boar
     buf_pool_init(&worker->buffers, config->limits_max_buffer_bytes);
     worker->buffers.reserve_bytes = config->limits_max_buffer_bytes / ERROR_RESERVE_PART;
     worker->buffers.block_bytes = config->limits_max_buffer_bytes / BLOCKS_PART;
+    worker->stall.stats = &board->own_page->cold;
+    if ((r = cold_init(&worker->cold, worker)) != 0) {
+        request_decoder_deinit(&worker->decoder);
+        request_decoder_deinit(&worker->job_decoder);
+        dispatch_deinit(&worker->dispatch);
+        return r;
+    }
     /* These cannot fail. */
     uv_idle_init(loop, &worker->turns);
     uv_idle_init(loop, &worker->spread);
@@ -238,6 +247,7 @@ int worker_init(struct worker *worker, uv_loop_t *loop, const struct board *boar
 void worker_switch(struct worker *worker, struct snapshot *snapshot)
 {
     struct snapshot *before = worker->snapshot;
+    cold_switch(&worker->cold);
     worker->snapshot = worker->dispatch.snapshot = snapshot;
     worker->board->own_page->generation = snapshot->generation.number;
     worker_let_go(worker, before);
@@ -274,8 +284,10 @@ void worker_tell_damage(struct worker *worker, const struct snapshot *snapshot)
 
 int worker_adopt(struct worker *worker, int fd)
 {
-    if (!uv_is_active((uv_handle_t *)&worker->sweep_timer))
+    if (!uv_is_active((uv_handle_t *)&worker->sweep_timer)) {
+        cold_doubt(&worker->cold);
         uv_timer_start(&worker->sweep_timer, on_sweep, SWEEP_MS, 0);
+    }
     return conn_open(worker, fd);
 }
 
@@ -366,6 +378,7 @@ void worker_close_all(struct worker *worker)
 void worker_close(struct worker *worker)
 {
     assert(!worker->conns);
+    cold_close(&worker->cold);
     uv_close((uv_handle_t *)&worker->look, NULL);
     uv_close((uv_handle_t *)&worker->turns, NULL);
     uv_close((uv_handle_t *)&worker->spread, NULL);
@@ -373,8 +386,10 @@ void worker_close(struct worker *worker)
     uv_close((uv_handle_t *)&worker->sweep_timer, NULL);
 }
 
-void worker_deinit(struct worker *worker)
+bool worker_deinit(struct worker *worker)
 {
+    if (!cold_deinit(&worker->cold))
+        return false;
     waiting_deinit(&worker->waiting);
     request_decoder_deinit(&worker->decoder);
     request_decoder_deinit(&worker->job_decoder);
@@ -382,4 +397,5 @@ void worker_deinit(struct worker *worker)
     if (snapshot_unref(worker->snapshot))
         snapshot_free(worker->snapshot);
     buf_pool_deinit(&worker->buffers);
+    return true;
 }

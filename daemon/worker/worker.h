@@ -7,7 +7,9 @@
  */
 #pragma once
 
+#include "daemon/worker/cold.h"
 #include "daemon/worker/dispatch.h"
+#include "daemon/worker/stall.h"
 #include "daemon/worker/waiting.h"
 
 #include <uv.h>
@@ -42,9 +44,11 @@ struct worker {
     struct job *jobs; /* that wait for their next slice: a queue */
     struct job *last_job;
     struct waiting waiting; /* jobs that wait for a generation */
-    uv_timer_t alarm;       /* active while there are some: for the first that is overdue */
-    struct conn *telling;   /* the next one that is perhaps to be told, or NULL: all are */
-    uv_idle_t spread;       /* active while some are, or waiting jobs are looked at */
+    struct cold cold;       /* pages that jobs wait for */
+    struct stall stall;
+    uv_timer_t alarm;     /* active while there are some: for the first that is overdue */
+    struct conn *telling; /* the next one that is perhaps to be told, or NULL: all are */
+    uv_idle_t spread;     /* active while some are, or waiting jobs are looked at */
     uv_prepare_t look; /* renews what first slices may take, before the loop looks at the sockets */
     uv_idle_t turns;   /* active while there are runnable ones or jobs, or until busy_until_ns */
     bool had_job;      /* not turns of connections, when the loop was last busy */
@@ -113,4 +117,5 @@ void worker_close_all(struct worker *worker);
 /* Closes the worker's own handles; all connections must be gone. The memory is free to go once the
  * loop has run their close callbacks. */
 void worker_close(struct worker *worker);
-void worker_deinit(struct worker *worker);
+/* False: a thread waits for the disk still, and only the process's end helps. */
+bool worker_deinit(struct worker *worker);

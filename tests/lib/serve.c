@@ -117,8 +117,8 @@ static int run(struct serve *serve, struct slice message, const struct request *
             return has_to_wait ? SERVE_WAITING : SERVE_SLICED;
         }
         serve->out.tail = serve->out.head + out_len;
-        r = dispatch_give_up(&serve->dispatch, request, serve->session.mode, "out of buffers",
-                             &serve->out);
+        r = dispatch_give_up(&serve->dispatch, request, serve->session.mode, PROTO_BUSY,
+                             "out of buffers", &serve->out);
     }
     progress_deinit(&progress);
     return r;

@@ -64,7 +64,7 @@ void workertest_end(struct workertest *t)
     assert_null(t->worker.waiting.first);
     worker_close(&t->worker);
     uv_run(&t->loop, UV_RUN_DEFAULT);
-    worker_deinit(&t->worker);
+    assert_true(worker_deinit(&t->worker));
     assert_int_equal(uv_loop_close(&t->loop), 0);
     board_detach(&t->board);
     config_deinit(&t->config);

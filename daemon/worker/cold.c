@@ -1,0 +1,497 @@
+/*
+ * cold: see cold.h.
+ *
+ * The happy path: cold_submit puts reads into the table and a list of the loop's own;
+ * cold_hand_over gives the list to the threads; run_thread takes some, has the kernel begin them
+ * all, touches each page, and sends the signal; on_done wakes the jobs.
+ */
+#include "daemon/worker/cold.h"
+
+#include "base/log.h"
+#include "daemon/worker/conn.h"
+#include "daemon/worker/guard.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+
+static void on_done(uv_async_t *signal);
+
+/* Pages that a thread takes at once, at most. The kernel reads them side by side. */
+#define TAKEN_MAX 32
+/* A thread without work ends after so long. */
+#define IDLE_MS 200
+/* Starting one takes the loop some 20 us. */
+#define STARTED_AT_ONCE 4
+/* Deep enough for a page fault, its signal, and sanitizers. */
+#define STACK_BYTES ((size_t)256 * 1024)
+/* cold_age: how often, and how many questions at once. */
+#define AGE_MS        250
+#define ASKED_CALMLY  64
+#define ASKED_HURRIED 256
+/* How long cold_deinit waits for threads that are reading. */
+#define END_MS 500
+
+/* A page on its way into memory. */
+struct page_read {
+    struct snapshot *snapshot; /* one reference */
+    uint64_t page;
+    struct page_read *next_in_table;
+    struct page_read *next;
+    struct job *jobs; /* that wait for it */
+    bool is_lost;     /* it cannot be read */
+};
+
+static size_t place_of(const struct cold *cold, const struct snapshot *snapshot, uint64_t page)
+{
+    uint64_t hash = (page ^ (uintptr_t)snapshot >> 4) * UINT64_C(0x9e3779b97f4a7c15);
+    return (size_t)(hash >> 32) & (cold->table_size - 1);
+}
+
+static struct page_read *find(const struct cold *cold, const struct snapshot *snapshot,
+                              uint64_t page)
+{
+    struct page_read *read = cold->table[place_of(cold, snapshot, page)];
+    while (read && (read->snapshot != snapshot || read->page != page))
+        read = read->next_in_table;
+    return read;
+}
+
+static void remove_read(struct cold *cold, struct page_read *read)
+{
+    struct page_read **at = &cold->table[place_of(cold, read->snapshot, read->page)];
+    while (*at != read)
+        at = &(*at)->next_in_table;
+    *at = read->next_in_table;
+    cold->n_reads--;
+}
+
+static struct cold_stats *stats_of(const struct cold *cold)
+{
+    return &cold->worker->board->own_page->cold;
+}
+
+/* NULL: the queue is full. */
+static struct page_read *begin_read(struct cold *cold, struct snapshot *snapshot, uint64_t page)
+{
+    struct page_read *read = cold->unused;
+    if (cold->n_reads >= cold->worker->config->cold_queue)
+        return NULL;
+    if (read)
+        cold->unused = read->next;
+    else
+        read = malloc(sizeof *read);
+    if (!read)
+        return NULL;
+    struct page_read **place = &cold->table[place_of(cold, snapshot, page)];
+    *read = (struct page_read){
+        .snapshot = snapshot_ref(snapshot), .page = page, .next_in_table = *place};
+    *place = read;
+    if (cold->begun)
+        cold->last_begun->next = read;
+    else
+        cold->begun = read;
+    cold->last_begun = read;
+    cold->n_begun++;
+    cold->n_reads++;
+    return read;
+}
+
+static void link_job(struct page_read *read, struct job *job)
+{
+    job->awaited = read;
+    job->previous_cold = NULL;
+    job->next_cold = read->jobs;
+    if (read->jobs)
+        read->jobs->previous_cold = job;
+    read->jobs = job;
+}
+
+static void unlink_job(struct job *job)
+{
+    if (job->next_cold)
+        job->next_cold->previous_cold = job->previous_cold;
+    if (job->previous_cold)
+        job->previous_cold->next_cold = job->next_cold;
+    else
+        job->awaited->jobs = job->next_cold;
+    job->awaited = NULL;
+}
+
+bool cold_submit(struct cold *cold, struct job *job)
+{
+    size_t n;
+    struct cold_stats *stats = stats_of(cold);
+    const uint64_t *pages = act_residency_wanted(job->snapshot->residency, &n);
+    struct page_read *last = NULL;
+    /* What it does not need yet, but will, must not take the place of what others need now. */
+    uint64_t most = cold->worker->config->cold_queue / 2;
+    for (size_t i = 0; i < n; i++) {
+        struct page_read *read = find(cold, job->snapshot, pages[i]);
+        if (read)
+            stats->pages_shared++;
+        else if (!last || cold->n_reads < most)
+            read = begin_read(cold, job->snapshot, pages[i]);
+        last = read ? read : last;
+    }
+    stats->queued = cold->n_reads;
+    if (!last) {
+        stats->refused++;
+        return false;
+    }
+    link_job(last, job);
+    stats->waiting++;
+    return true;
+}
+
+void cold_leave(struct job *job)
+{
+    if (!job->awaited)
+        return;
+    unlink_job(job);
+    stats_of(&job->conn->worker->cold)->waiting--;
+}
+
+static const uint8_t *page_address(const struct page_read *read)
+{
+    struct act_info info;
+    act_info(read->snapshot->tree, &info);
+    return (const uint8_t *)(uintptr_t)info.mapping_start + read->page * ACT_PAGE_BYTES;
+}
+
+static int touch(void *context)
+{
+    uint8_t byte;
+    const struct page_read *read = context;
+    guard_copy(read->snapshot->tree, &byte, slice_of(page_address(read), 1));
+    return 0;
+}
+
+/* In a thread. Begun together, they take the disk about as long as one. */
+static void read_pages(struct page_read *reads)
+{
+    if (reads->next)
+        for (struct page_read *read = reads; read; read = read->next)
+            (void)posix_fadvise(read->snapshot->fd, (off_t)(read->page * ACT_PAGE_BYTES),
+                                ACT_PAGE_BYTES, POSIX_FADV_WILLNEED);
+    for (struct page_read *read = reads; read; read = read->next) {
+        read->is_lost = guard_run(touch, read) == GUARD_LOST;
+        if (!read->is_lost)
+            act_residency_note(read->snapshot->residency, read->page);
+    }
+}
+
+/* A fair part of what waits. With the lock. */
+static struct page_read *take(struct cold *cold)
+{
+    size_t n = (cold->n_queued + cold->n_running - 1) / cold->n_running;
+    struct page_read *first = cold->queue, *last = first;
+    n = n < TAKEN_MAX ? n : TAKEN_MAX;
+    for (size_t i = 1; i < n; i++)
+        last = last->next;
+    cold->queue = last->next;
+    last->next = NULL;
+    cold->n_queued -= n;
+    return first;
+}
+
+static void give_back(struct cold *cold, struct page_read *reads, uint64_t n_faults)
+{
+    struct page_read *last = reads;
+    while (last->next)
+        last = last->next;
+    last->next = cold->done;
+    cold->done = reads;
+    cold->n_faults += n_faults;
+    if (!cold->is_closed)
+        uv_async_send(&cold->done_signal);
+}
+
+static uint64_t own_faults(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_THREAD, &usage) == 0 ? (uint64_t)usage.ru_majflt : 0;
+}
+
+/* False: none has come for a while. With the lock. */
+static bool wait_for_more(struct cold *cold)
+{
+    struct timespec until;
+    int r = 0;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += IDLE_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    cold->n_idle++;
+    while (!cold->queue && !cold->is_closed && r != ETIMEDOUT)
+        r = pthread_cond_timedwait(&cold->more, &cold->lock, &until);
+    cold->n_idle--;
+    return cold->queue && !cold->is_closed;
+}
+
+static void *run_thread(void *context)
+{
+    struct cold_thread *thread = context;
+    struct cold *cold = thread->cold;
+    pthread_mutex_lock(&cold->lock);
+    while (wait_for_more(cold)) {
+        struct page_read *reads = take(cold);
+        pthread_mutex_unlock(&cold->lock);
+        uint64_t faults = own_faults();
+        read_pages(reads);
+        faults = own_faults() - faults;
+        pthread_mutex_lock(&cold->lock);
+        give_back(cold, reads, faults);
+    }
+    cold->n_running--;
+    thread->has_ended = true;
+    pthread_mutex_unlock(&cold->lock);
+    return NULL;
+}
+
+/* A place for one more: one whose thread has ended, or was never there. With the lock. */
+static struct cold_thread *find_place(struct cold *cold)
+{
+    for (unsigned i = 0; i < cold->worker->config->cold_threads; i++) {
+        struct cold_thread *thread = &cold->threads[i];
+        if (thread->is_there && thread->has_ended) {
+            pthread_join(thread->id, NULL); /* it has let go of the lock, and ends */
+            thread->is_there = false;
+        }
+        if (!thread->is_there)
+            return thread;
+    }
+    return NULL;
+}
+
+/* With the lock. */
+static bool start_thread(struct cold *cold)
+{
+    sigset_t all, before;
+    pthread_attr_t attributes;
+    struct cold_thread *thread = find_place(cold);
+    if (!thread)
+        return false;
+    thread->cold = cold;
+    thread->has_ended = false;
+    /* Signals are the loop's; but a fault is the thread's own. */
+    sigfillset(&all);
+    sigdelset(&all, SIGBUS);
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    thread->is_there = pthread_create(&thread->id, &attributes, run_thread, thread) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    cold->n_running += thread->is_there;
+    return thread->is_there;
+}
+
+static void start_threads(struct cold *cold)
+{
+    size_t wanted = cold->n_queued > cold->n_idle ? cold->n_queued - cold->n_idle : 0;
+    for (unsigned i = 0; i < STARTED_AT_ONCE && i < wanted; i++)
+        if (cold->n_running >= cold->worker->config->cold_threads || !start_thread(cold))
+            return;
+}
+
+void cold_hand_over(struct cold *cold)
+{
+    if (!cold->begun)
+        return;
+    pthread_mutex_lock(&cold->lock);
+    if (cold->queue)
+        cold->last_queued->next = cold->begun;
+    else
+        cold->queue = cold->begun;
+    cold->last_queued = cold->last_begun;
+    cold->n_queued += cold->n_begun;
+    start_threads(cold);
+    if (cold->n_running == 0) { /* no thread can be had: better late than never */
+        struct page_read *reads = cold->queue;
+        cold->queue = NULL;
+        cold->n_queued = 0;
+        read_pages(reads);
+        give_back(cold, reads, 0);
+    }
+    stats_of(cold)->threads = cold->n_running;
+    if (cold->n_queued > 1)
+        pthread_cond_broadcast(&cold->more);
+    else
+        pthread_cond_signal(&cold->more);
+    pthread_mutex_unlock(&cold->lock);
+    cold->begun = NULL;
+    cold->n_begun = 0;
+}
+
+/* The loop's end of a read: its jobs go on. */
+static void finish(struct cold *cold, struct page_read *read)
+{
+    struct worker *worker = cold->worker;
+    struct snapshot *snapshot = read->snapshot;
+    if (read->is_lost && !snapshot->damage) {
+        snapshot_note_fault(snapshot);
+        worker_tell_damage(worker, snapshot);
+    }
+    while (read->jobs) {
+        struct job *job = read->jobs;
+        cold_leave(job);
+        job_make_ready(job);
+    }
+    remove_read(cold, read);
+    read->next = cold->unused;
+    cold->unused = read;
+    worker_let_go(worker, snapshot);
+}
+
+static void on_done(uv_async_t *signal)
+{
+    struct cold *cold = signal->data;
+    struct cold_stats *stats = stats_of(cold);
+    pthread_mutex_lock(&cold->lock);
+    struct page_read *done = cold->done, *next;
+    cold->done = NULL;
+    stats->major_faults = cold->n_faults;
+    stats->threads = cold->n_running;
+    pthread_mutex_unlock(&cold->lock);
+    for (; done; done = next) {
+        next = done->next;
+        finish(cold, done);
+        stats->pages_read++;
+    }
+    stats->queued = cold->n_reads;
+}
+
+static struct act_residency *current_residency(const struct cold *cold)
+{
+    return cold->worker->snapshot ? cold->worker->snapshot->residency : NULL;
+}
+
+static void tell_pages(const struct cold *cold, const struct act_residency *residency)
+{
+    struct act_residency_info info;
+    struct cold_stats *stats = stats_of(cold);
+    act_residency_info(residency, &info);
+    stats->known_pages = info.n_known;
+    stats->probes = cold->past_probes + info.n_probes;
+}
+
+void cold_doubt(struct cold *cold)
+{
+    struct act_residency_info info;
+    struct act_residency *residency = current_residency(cold);
+    if (!residency)
+        return;
+    act_residency_info(residency, &info);
+    cold->doubted = info.n_pages;
+    if (info.probe == ACT_PROBE_NONE)
+        act_residency_doubt(residency);
+}
+
+void cold_age(struct cold *cold, uint64_t now_ms)
+{
+    uint64_t gone;
+    struct cold_stats *stats = stats_of(cold);
+    struct act_residency *residency = current_residency(cold);
+    if (!residency || now_ms - cold->aged_ms < AGE_MS)
+        return;
+    cold->aged_ms = now_ms;
+    if (stats->loop_major_faults != cold->seen_faults)
+        cold_doubt(cold);
+    cold->seen_faults = stats->loop_major_faults;
+    uint64_t passed =
+        act_residency_check(residency, cold->doubted > 0 ? ASKED_HURRIED : ASKED_CALMLY, &gone);
+    cold->doubted -= passed < cold->doubted ? passed : cold->doubted;
+    if (gone > 0)
+        cold_doubt(cold);
+    stats->gone_pages += gone;
+    tell_pages(cold, residency);
+}
+
+void cold_switch(struct cold *cold)
+{
+    struct act_residency *residency = current_residency(cold);
+    if (!residency)
+        return;
+    tell_pages(cold, residency);
+    cold->past_probes = stats_of(cold)->probes;
+    stats_of(cold)->known_pages = 0;
+}
+
+int cold_init(struct cold *cold, struct worker *worker)
+{
+    pthread_condattr_t monotonic;
+    cold->worker = worker;
+    for (cold->table_size = 64; cold->table_size < worker->config->cold_queue;)
+        cold->table_size *= 2;
+    cold->table = calloc(cold->table_size, sizeof *cold->table);
+    if (!cold->table)
+        return -ENOMEM;
+    int r = uv_async_init(worker->loop, &cold->done_signal, on_done);
+    if (r < 0) {
+        free(cold->table);
+        return r;
+    }
+    cold->done_signal.data = cold;
+    uv_unref((uv_handle_t *)&cold->done_signal);
+    pthread_mutex_init(&cold->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&cold->more, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    return 0;
+}
+
+void cold_close(struct cold *cold)
+{
+    pthread_mutex_lock(&cold->lock);
+    cold->is_closed = true;
+    pthread_cond_broadcast(&cold->more);
+    pthread_mutex_unlock(&cold->lock);
+    uv_close((uv_handle_t *)&cold->done_signal, NULL);
+}
+
+/* Has the thread ended, or does it within that time? */
+static bool join_thread(struct cold_thread *thread, const struct timespec *until)
+{
+    return !thread->is_there || pthread_timedjoin_np(thread->id, NULL, until) == 0;
+}
+
+static void free_reads(struct page_read *reads)
+{
+    struct page_read *next;
+    for (; reads; reads = next) {
+        next = reads->next;
+        if (snapshot_unref(reads->snapshot))
+            snapshot_free(reads->snapshot);
+        free(reads);
+    }
+}
+
+bool cold_deinit(struct cold *cold)
+{
+    struct timespec until;
+    struct page_read *next;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += END_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    for (unsigned i = 0; i < COLD_THREADS_MAX; i++)
+        if (!join_thread(&cold->threads[i], &until))
+            return false;
+    free_reads(cold->begun);
+    free_reads(cold->queue);
+    free_reads(cold->done);
+    for (struct page_read *read = cold->unused; read; read = next) {
+        next = read->next;
+        free(read);
+    }
+    free(cold->table);
+    pthread_cond_destroy(&cold->more);
+    pthread_mutex_destroy(&cold->lock);
+    return true;
+}

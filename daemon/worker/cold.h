@@ -1,0 +1,99 @@
+/*
+ * cold: pages that requests have missed, and the threads that read them.
+ *
+ * A request that comes to a page which is not in memory (ACT_COLD) leaves the loop: it is a job
+ * then, and cold_submit has the pages read that it knows it needs, all at once. The job waits for
+ * the last of them, and its slices go on from there; until then its snapshot cannot go. A page that
+ * several jobs want is read once.
+ *
+ * The threads do nothing but touch pages, under the guard. They exist while there is work: a
+ * process of one thread is faster at everything that uses descriptors. Whoever asks the kernel
+ * whether a page is there is the loop (act/residency.h).
+ *
+ * How it ends. A page that cannot be read: the snapshot is damaged, and its jobs say so. A disk
+ * that does not answer: jobs give up after cold.timeout_ms (conn_sweep), a full queue refuses
+ * others. Jobs that go (cold_leave) leave their pages to the threads.
+ */
+#pragma once
+
+#include "daemon/snapshot.h"
+
+#include <pthread.h>
+#include <uv.h>
+
+struct job;
+struct worker;
+struct page_read;
+
+#define COLD_THREADS_MAX 256
+
+struct cold_thread {
+    pthread_t id;
+    bool is_there;  /* has been started, and not joined */
+    bool has_ended; /* under the lock */
+    struct cold *cold;
+};
+
+struct cold {
+    struct worker *worker; /* borrowed */
+    uv_async_t done_signal;
+
+    /* The loop's. */
+    struct page_read **table; /* those under way, by snapshot and page; a power of two of them */
+    size_t table_size;
+    uint64_t aged_ms;                     /* when cold_age last looked */
+    uint64_t doubted;                     /* pages that are looked at in a hurry */
+    uint64_t seen_faults;                 /* of the loop */
+    uint64_t past_probes;                 /* of generations before */
+    struct page_read *begun, *last_begun; /* since the last cold_hand_over */
+    struct page_read *unused;             /* kept */
+    size_t n_begun, n_reads;              /* not handed over; in the table */
+
+    /* Shared, under the lock. */
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    struct page_read *queue, *last_queued;
+    struct page_read *done;
+    size_t n_queued;
+    unsigned n_running, n_idle;
+    uint64_t n_faults; /* major ones, of the threads */
+    bool is_closed;
+    struct cold_thread threads[COLD_THREADS_MAX];
+};
+
+/* 0 or -errno. */
+int cold_init(struct cold *cold, struct worker *worker);
+
+/*
+ * The job, which is in no queue, goes on when the pages have been read that its snapshot's
+ * residency lists as missing, or when it turns out that they cannot be. False: there is no room
+ * (cold.queue).
+ */
+bool cold_submit(struct cold *cold, struct job *job);
+
+/* The job waits no longer: it is freed, or its time is over. */
+void cold_leave(struct job *job);
+
+/* What has been submitted goes to the threads. Before the loop looks at the sockets, so that all
+ * of it costs one lock. */
+void cold_hand_over(struct cold *cold);
+
+/*
+ * Looks at some of the pages that are known to be in memory whether they still are: to be called
+ * now and then. Some 16 MiB in a quarter of a second; four times as many after a sign that the
+ * kernel takes pages back (a page found gone, a fault of the loop), until all were looked at.
+ */
+void cold_age(struct cold *cold, uint64_t now_ms);
+
+/* Nobody has looked for a while. */
+void cold_doubt(struct cold *cold);
+
+/* Before the worker answers from another generation. */
+void cold_switch(struct cold *cold);
+
+/* Closes its handle: no job may wait any more. The threads end when they have read what they
+ * are reading. */
+void cold_close(struct cold *cold);
+/* After the close callback. False: a thread still waits for the disk, so nothing can be freed, and
+ * only the process's end helps. */
+bool cold_deinit(struct cold *cold);
