@@ -28,8 +28,8 @@ struct act_residency {
     _Atomic uint64_t n_known;
     uint64_t n_probes;
     uint64_t hand; /* the word that act_residency_check looks at next */
-    size_t n_wanted;
-    uint64_t wanted[ACT_WANTED_MAX];
+    size_t n_missed, n_wanted;
+    uint64_t wanted[ACT_WANTED_MAX]; /* first those that were missed */
 };
 
 /* Does mincore tell us the truth? The kernel's own rule: to the owner, who alone may set
@@ -112,11 +112,13 @@ const struct act *act_residency_tree(const struct act_residency *residency)
 
 void act_residency_begin(struct act_residency *residency)
 {
-    residency->n_wanted = 0;
+    residency->n_missed = residency->n_wanted = 0;
 }
 
-const uint64_t *act_residency_wanted(const struct act_residency *residency, size_t *ret_n)
+const uint64_t *act_residency_wanted(const struct act_residency *residency, size_t *ret_n_missed,
+                                     size_t *ret_n)
 {
+    *ret_n_missed = residency->n_missed;
     *ret_n = residency->n_wanted;
     return residency->wanted;
 }
@@ -126,18 +128,37 @@ bool act_residency_has_room(const struct act_residency *residency)
     return residency->n_wanted < ACT_WANTED_MAX;
 }
 
-static bool is_wanted(const struct act_residency *residency, uint64_t page)
+/* Its place in the list; n: it is not among the first n. */
+static size_t find_wanted(const struct act_residency *residency, uint64_t page, size_t n)
 {
-    for (size_t i = 0; i < residency->n_wanted; i++)
-        if (residency->wanted[i] == page)
-            return true;
-    return false;
+    size_t i = 0;
+    while (i < n && residency->wanted[i] != page)
+        i++;
+    return i;
 }
 
 static void want(struct act_residency *residency, uint64_t page)
 {
-    if (act_residency_has_room(residency) && !is_wanted(residency, page))
+    if (act_residency_has_room(residency) &&
+        find_wanted(residency, page, residency->n_wanted) == residency->n_wanted)
         residency->wanted[residency->n_wanted++] = page;
+}
+
+static bool is_missed(const struct act_residency *residency, uint64_t page)
+{
+    return find_wanted(residency, page, residency->n_missed) < residency->n_missed;
+}
+
+/* The first one that was not missed, if there is one, gives its place to it. */
+static void miss(struct act_residency *residency, uint64_t page)
+{
+    size_t at = find_wanted(residency, page, residency->n_wanted);
+    if (at < residency->n_missed || !act_residency_has_room(residency))
+        return;
+    if (at == residency->n_wanted)
+        residency->n_wanted++;
+    residency->wanted[at] = residency->wanted[residency->n_missed];
+    residency->wanted[residency->n_missed++] = page;
 }
 
 void act_residency_note(struct act_residency *residency, uint64_t page)
@@ -201,7 +222,7 @@ bool residency_ask(struct residency_bits *bits, uint64_t first, uint64_t last)
             first++;
             continue;
         }
-        if (is_wanted(residency, first)) {
+        if (is_missed(residency, first)) {
             has_all = false;
             first++;
             continue;
@@ -211,7 +232,7 @@ bool residency_ask(struct residency_bits *bits, uint64_t first, uint64_t last)
             if (there >> i & 1)
                 act_residency_note(residency, first + i);
             else if (!residency_knows(bits, first + i)) {
-                want(residency, first + i);
+                miss(residency, first + i);
                 has_all = false;
             }
         }

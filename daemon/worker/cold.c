@@ -25,6 +25,8 @@ static void on_done(uv_async_t *signal);
 #define TAKEN_MAX 32
 /* A thread without work ends after so long. */
 #define IDLE_MS 200
+/* Tickets that there may be, for each page of cold.queue. */
+#define TICKETS_PER_READ 4
 /* Starting one takes the loop some 20 us. */
 #define STARTED_AT_ONCE 4
 /* Deep enough for a page fault, its signal, and sanitizers. */
@@ -42,8 +44,16 @@ struct page_read {
     uint64_t page;
     struct page_read *next_in_table;
     struct page_read *next;
-    struct job *jobs; /* that wait for it */
-    bool is_lost;     /* it cannot be read */
+    struct ticket *tickets; /* of jobs that wait for it */
+    bool is_lost;           /* it cannot be read */
+};
+
+/* A job waits for a page. */
+struct ticket {
+    struct job *job;
+    struct page_read *read;
+    struct ticket *previous_of_job, *next_of_job;
+    struct ticket *previous_of_read, *next_of_read;
 };
 
 static size_t place_of(const struct cold *cold, const struct snapshot *snapshot, uint64_t page)
@@ -101,59 +111,82 @@ static struct page_read *begin_read(struct cold *cold, struct snapshot *snapshot
     return read;
 }
 
-static void link_job(struct page_read *read, struct job *job)
+/* False: there is no memory for it, or none is allowed. */
+static bool take_ticket(struct cold *cold, struct job *job, struct page_read *read)
 {
-    job->awaited = read;
-    job->previous_cold = NULL;
-    job->next_cold = read->jobs;
-    if (read->jobs)
-        read->jobs->previous_cold = job;
-    read->jobs = job;
+    struct ticket *ticket = cold->unused_tickets;
+    if (cold->n_tickets >= TICKETS_PER_READ * cold->worker->config->cold_queue)
+        return false;
+    if (ticket)
+        cold->unused_tickets = ticket->next_of_job;
+    else
+        ticket = malloc(sizeof *ticket);
+    if (!ticket)
+        return false;
+    *ticket = (struct ticket){
+        .job = job, .read = read, .next_of_job = job->tickets, .next_of_read = read->tickets};
+    if (job->tickets)
+        job->tickets->previous_of_job = ticket;
+    if (read->tickets)
+        read->tickets->previous_of_read = ticket;
+    job->tickets = read->tickets = ticket;
+    cold->n_tickets++;
+    return true;
 }
 
-static void unlink_job(struct job *job)
+static void give_up_ticket(struct cold *cold, struct ticket *ticket)
 {
-    if (job->next_cold)
-        job->next_cold->previous_cold = job->previous_cold;
-    if (job->previous_cold)
-        job->previous_cold->next_cold = job->next_cold;
+    if (ticket->next_of_job)
+        ticket->next_of_job->previous_of_job = ticket->previous_of_job;
+    if (ticket->previous_of_job)
+        ticket->previous_of_job->next_of_job = ticket->next_of_job;
     else
-        job->awaited->jobs = job->next_cold;
-    job->awaited = NULL;
+        ticket->job->tickets = ticket->next_of_job;
+    if (ticket->next_of_read)
+        ticket->next_of_read->previous_of_read = ticket->previous_of_read;
+    if (ticket->previous_of_read)
+        ticket->previous_of_read->next_of_read = ticket->next_of_read;
+    else
+        ticket->read->tickets = ticket->next_of_read;
+    ticket->next_of_job = cold->unused_tickets;
+    cold->unused_tickets = ticket;
+    cold->n_tickets--;
 }
 
 bool cold_submit(struct cold *cold, struct job *job)
 {
-    size_t n;
+    size_t n_missed, n;
     struct cold_stats *stats = stats_of(cold);
-    const uint64_t *pages = act_residency_wanted(job->snapshot->residency, &n);
-    struct page_read *last = NULL;
-    /* What it does not need yet, but will, must not take the place of what others need now. */
+    const uint64_t *pages = act_residency_wanted(job->snapshot->residency, &n_missed, &n);
+    /* One page is enough to go on for. What it will need must not take the place of what others
+     * need now. */
     uint64_t most = cold->worker->config->cold_queue / 2;
     for (size_t i = 0; i < n; i++) {
         struct page_read *read = find(cold, job->snapshot, pages[i]);
         if (read)
             stats->pages_shared++;
-        else if (!last || cold->n_reads < most)
+        else if (!job->tickets || cold->n_reads < most)
             read = begin_read(cold, job->snapshot, pages[i]);
-        last = read ? read : last;
+        if (read && i < n_missed)
+            (void)take_ticket(cold, job, read);
     }
     stats->queued = cold->n_reads;
-    if (!last) {
-        stats->refused++;
-        return false;
-    }
-    link_job(last, job);
-    stats->waiting++;
-    return true;
+    stats->refused += !job->tickets;
+    stats->waiting += job->tickets != NULL;
+    return job->tickets;
+}
+
+static void leave(struct cold *cold, struct job *job)
+{
+    while (job->tickets)
+        give_up_ticket(cold, job->tickets);
+    stats_of(cold)->waiting--;
 }
 
 void cold_leave(struct job *job)
 {
-    if (!job->awaited)
-        return;
-    unlink_job(job);
-    stats_of(&job->conn->worker->cold)->waiting--;
+    if (job->tickets)
+        leave(&job->conn->worker->cold, job);
 }
 
 static const uint8_t *page_address(const struct page_read *read)
@@ -337,10 +370,13 @@ static void finish(struct cold *cold, struct page_read *read)
         snapshot_note_fault(snapshot);
         worker_tell_damage(worker, snapshot);
     }
-    while (read->jobs) {
-        struct job *job = read->jobs;
-        cold_leave(job);
-        job_make_ready(job);
+    while (read->tickets) {
+        struct job *job = read->tickets->job;
+        give_up_ticket(cold, read->tickets);
+        if (!job->tickets || read->is_lost) {
+            leave(cold, job);
+            job_make_ready(job);
+        }
     }
     remove_read(cold, read);
     read->next = cold->unused;
@@ -489,6 +525,11 @@ bool cold_deinit(struct cold *cold)
     for (struct page_read *read = cold->unused; read; read = next) {
         next = read->next;
         free(read);
+    }
+    while (cold->unused_tickets) {
+        struct ticket *ticket = cold->unused_tickets;
+        cold->unused_tickets = ticket->next_of_job;
+        free(ticket);
     }
     free(cold->table);
     pthread_cond_destroy(&cold->more);

@@ -3,8 +3,8 @@
  *
  * A request that comes to a page which is not in memory (ACT_COLD) leaves the loop: it is a job
  * then, and cold_submit has the pages read that it knows it needs, all at once. The job waits for
- * the last of them, and its slices go on from there; until then its snapshot cannot go. A page that
- * several jobs want is read once.
+ * them, and its slices go on from there; until then its snapshot cannot go. A page that several
+ * jobs want is read once.
  *
  * The threads do nothing but touch pages, under the guard. They exist while there is work: a
  * process of one thread is faster at everything that uses descriptors. Whoever asks the kernel
@@ -24,6 +24,7 @@
 struct job;
 struct worker;
 struct page_read;
+struct ticket;
 
 #define COLD_THREADS_MAX 256
 
@@ -47,7 +48,9 @@ struct cold {
     uint64_t past_probes;                 /* of generations before */
     struct page_read *begun, *last_begun; /* since the last cold_hand_over */
     struct page_read *unused;             /* kept */
-    size_t n_begun, n_reads;              /* not handed over; in the table */
+    struct ticket *unused_tickets;        /* likewise */
+    size_t n_tickets;
+    size_t n_begun, n_reads; /* not handed over; in the table */
 
     /* Shared, under the lock. */
     pthread_mutex_t lock;

@@ -56,7 +56,7 @@ static size_t unsent_bytes(const struct conn *conn)
 static bool is_oldest(const struct job *job)
 {
     const struct job *older = job->next;
-    while (older && (older->is_waiting || older->awaited))
+    while (older && (older->is_waiting || older->tickets))
         older = older->next;
     return !older;
 }
@@ -720,7 +720,7 @@ static void give_up_jobs(struct conn *conn, uint64_t now)
     struct job *next;
     for (struct job *job = conn->jobs; job; job = next) {
         next = job->next;
-        if (job->awaited && now - job->cold_since_ms >= conn->worker->config->cold_timeout_ms)
+        if (job->tickets && now - job->cold_since_ms >= conn->worker->config->cold_timeout_ms)
             job_give_up(job);
     }
 }

@@ -8,7 +8,7 @@
  *   ready     waits for its slice                       worker->jobs
  *   parked    its client does not take what it has, or  conn->jobs only
  *             an older job has to come first
- *   cold      waits for a page of its snapshot          a struct page_read
+ *   cold      waits for pages of its snapshot           tickets (cold.h)
  *   waiting   for a generation: it has no snapshot      worker->waiting
  *   finished  its reply waits until it can be sent      conn->finished
  */
@@ -28,13 +28,12 @@ struct job {
     bool has_given_up;           /* has waited for a page as long as it may */
     struct job *previous_ready, *next_ready;
     struct job *previous_waiting, *next_waiting;
-    struct page_read *awaited;             /* the page that it waits for; NULL: none */
-    struct job *previous_cold, *next_cold; /* that wait for the same */
-    uint64_t cold_since_ms;                /* while it waits for one */
-    bool was_cold;                         /* it has waited for pages */
-    uint64_t begun_ns;                     /* clock_ns: when it became a job */
-    uint64_t deadline_ms;                  /* while it waits for a generation */
-    size_t heap_at;                        /* its place in worker->waiting.heap */
+    struct ticket *tickets;    /* for the pages that it waits for; NULL: none */
+    uint64_t cold_since_ms;    /* while it waits for some */
+    bool was_cold;             /* it has waited for pages */
+    uint64_t begun_ns;         /* clock_ns: when it became a job */
+    uint64_t deadline_ms;      /* while it waits for a generation */
+    size_t heap_at;            /* its place in worker->waiting.heap */
     struct snapshot *snapshot; /* one reference, or NULL: it has seen nothing of any yet */
     struct reply_mode mode;
     struct progress progress; /* owned */

@@ -111,15 +111,15 @@ static int pause_walk(struct call *call, uint64_t max_visited)
  * them each time that this happens to a request: what comes in order mostly stands in order. */
 static int pause_for_page(struct call *call, bool is_reverse)
 {
-    size_t n;
+    size_t n_missed, n;
     struct progress *progress = call->progress;
     struct act_residency *residency = call->dispatch->snapshot->residency;
-    const uint64_t *wanted = act_residency_wanted(residency, &n);
+    const uint64_t *wanted = act_residency_wanted(residency, &n_missed, &n);
     progress->ahead = progress->ahead == 0           ? AHEAD_FIRST
                       : progress->ahead < AHEAD_MOST ? (uint16_t)(2 * progress->ahead)
                                                      : AHEAD_MOST;
-    if (n > 0)
-        act_residency_want(residency, wanted[n - 1], progress->ahead, is_reverse);
+    if (n_missed > 0)
+        act_residency_want(residency, wanted[n_missed - 1], progress->ahead, is_reverse);
     return CALL_COLD;
 }
 

@@ -38,9 +38,9 @@ static void draw(struct curtain *c)
 /* After a call that ended in ACT_COLD: what it misses can be read now. */
 static void lift(struct curtain *c)
 {
-    size_t n;
-    const uint64_t *pages = act_residency_wanted(c->residency, &n);
-    assert_true(n > 0 && n <= ACT_WANTED_MAX);
+    size_t n_missed, n;
+    const uint64_t *pages = act_residency_wanted(c->residency, &n_missed, &n);
+    assert_true(n > 0 && n == n_missed && n <= ACT_WANTED_MAX);
     for (size_t i = 0; i < n; i++) {
         assert_true(pages[i] * ACT_PAGE_BYTES < c->info.mapped_bytes);
         uintptr_t at = (uintptr_t)c->info.mapping_start + pages[i] * ACT_PAGE_BYTES;
@@ -383,25 +383,38 @@ static void what_is_gone_is_found_gone(void **state)
 static void a_page_is_listed_once(void **state)
 {
     struct treetest t;
-    size_t n;
+    size_t n_missed, n;
     (void)state;
     treetest_open(&t, "cities.act", "cities.tsv.gz");
     struct curtain c = open_curtain(&t);
     uint64_t n_pages = (c.info.mapped_bytes - 1) / ACT_PAGE_BYTES + 1;
     act_residency_want(c.residency, 3, 2, false);
     act_residency_want(c.residency, 4, 10, true);
-    act_residency_wanted(c.residency, &n);
+    act_residency_wanted(c.residency, &n_missed, &n);
     assert_int_equal(n, 5); /* 0 to 4 */
     act_residency_note(c.residency, 7);
     act_residency_begin(c.residency);
     act_residency_want(c.residency, 6, 3, false);
-    assert_int_equal(act_residency_wanted(c.residency, &n)[1], 8);
+    assert_int_equal(act_residency_wanted(c.residency, &n_missed, &n)[1], 8);
     act_residency_want(c.residency, n_pages - 1, 5, false);
     act_residency_want(c.residency, n_pages, 5, false);
-    act_residency_wanted(c.residency, &n);
+    act_residency_wanted(c.residency, &n_missed, &n);
     assert_int_equal(n, 3);
+    /* What is missed comes first, and once. */
+    assert_int_equal(n_missed, 0);
+    act_residency_want(c.residency, n_pages / 2, 3, false);
+    assert_int_equal(act_get(c.cold, "x", 1, NULL, NULL), ACT_COLD);
+    uint64_t root = act_residency_wanted(c.residency, &n_missed, &n)[0];
+    assert_true(n_missed == 1 && n >= 6 && root == c.info.root_offset / ACT_PAGE_BYTES);
+    act_residency_begin(c.residency);
+    act_residency_want(c.residency, 0, 2, false);
+    act_residency_want(c.residency, root, 1, false);
+    assert_int_equal(act_get(c.cold, "x", 1, NULL, NULL), ACT_COLD);
+    assert_int_equal(act_residency_wanted(c.residency, &n_missed, &n)[0], root);
+    assert_true(n_missed == 1 && n == 3);
+
     act_residency_want(c.residency, 0, SIZE_MAX, false);
-    act_residency_wanted(c.residency, &n);
+    act_residency_wanted(c.residency, &n_missed, &n);
     assert_int_equal(n, n_pages - 1 < ACT_WANTED_MAX ? n_pages - 1 : ACT_WANTED_MAX);
     assert_int_equal(act_residency_has_room(c.residency), n < ACT_WANTED_MAX);
     assert_int_equal(act_residency_check(c.residency, 5, NULL), 0); /* nobody can be asked */

@@ -75,11 +75,18 @@ ACT_PUBLIC const struct act *act_residency_tree(const struct act_residency *resi
 /* Forgets what is listed as missing. */
 ACT_PUBLIC void act_residency_begin(struct act_residency *residency);
 
-/* The pages (numbers: offset / ACT_PAGE_BYTES) that calls since act_residency_begin have missed,
- * each once, at most ACT_WANTED_MAX of them: a view, valid until the next call with the tree. */
+/*
+ * The pages (numbers: offset / ACT_PAGE_BYTES) that calls since act_residency_begin have missed,
+ * and behind them those of act_residency_want; each once, at most ACT_WANTED_MAX together.
+ *
+ * ret_n_missed  how many were missed
+ * ret_n         how many there are
+ *
+ * A view, valid until the next call with the tree.
+ */
 #define ACT_WANTED_MAX 1024
 ACT_PUBLIC const uint64_t *act_residency_wanted(const struct act_residency *residency,
-                                                size_t *ret_n);
+                                                size_t *ret_n_missed, size_t *ret_n);
 /* May more be listed? */
 ACT_PUBLIC bool act_residency_has_room(const struct act_residency *residency);
 
