@@ -106,13 +106,14 @@ def new_address(directory, name, transport):
     return f"tcp:127.0.0.1:{free_port()}"
 
 
-def start_actd(build, directory, transport, tree, busy_poll_us, name="actd"):
+def start_actd(build, directory, transport, tree, busy_poll_us, name="actd", settings=()):
     """With one worker: it has one CPU."""
     address = new_address(directory, name, transport)
     listen = "listen." + address.replace(":", "=", 1)
     command = [os.path.join(build, "daemon", "actd"), "--set", "tree.path=" + tree,
                "--set", listen, "--set", "log.level=error",
                "--set", f"daemon.busy_poll_us={busy_poll_us}", "--set", "daemon.workers=1"]
+    command += [f"--set={setting}" for setting in settings]
     if transport != "unix":
         command += ["--set", "listen.unix=" + os.path.join(directory, name + "-unix.sock")]
     return start("actd", command, address)

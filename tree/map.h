@@ -50,8 +50,8 @@ struct view {
     struct act_fault fault;           /* valid after ACT_CORRUPT */
 };
 
-/* May the len bytes at offset be touched? To be asked before they are, of whatever begins in the
- * map; false is ACT_COLD. len is at least 1. */
+/* May the len bytes at offset be touched? At least one; to be asked before they are, of whatever
+ * begins in the map. False is ACT_COLD. */
 static inline bool view_may_touch(const struct view *view, uint64_t offset, uint64_t len)
 {
     return !view->residency || residency_has(view->residency, offset, len);

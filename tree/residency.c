@@ -161,17 +161,22 @@ static void miss(struct act_residency *residency, uint64_t page)
     residency->wanted[residency->n_missed++] = page;
 }
 
+static void note(struct act_residency *residency, uint64_t word, uint64_t bits)
+{
+    uint64_t before =
+        atomic_fetch_or_explicit(&residency->bits.known[word], bits, memory_order_relaxed);
+    atomic_fetch_add_explicit(&residency->n_known, (uint64_t)__builtin_popcountll(bits & ~before),
+                              memory_order_relaxed);
+}
+
 void act_residency_note(struct act_residency *residency, uint64_t page)
 {
-    uint64_t bit = UINT64_C(1) << (page % 64);
-    uint64_t before =
-        atomic_fetch_or_explicit(&residency->bits.known[page / 64], bit, memory_order_relaxed);
-    if (!(before & bit))
-        atomic_fetch_add_explicit(&residency->n_known, 1, memory_order_relaxed);
+    note(residency, page / WORD_PAGES, UINT64_C(1) << page % WORD_PAGES);
 }
 
 static void forget(struct act_residency *residency, uint64_t word, uint64_t bits)
 {
+    residency->bits.is_all_known = false;
     uint64_t before =
         atomic_fetch_and_explicit(&residency->bits.known[word], ~bits, memory_order_relaxed);
     atomic_fetch_sub_explicit(&residency->n_known, (uint64_t)__builtin_popcountll(before & bits),
@@ -252,18 +257,21 @@ void act_residency_want(struct act_residency *residency, uint64_t page, size_t n
     }
 }
 
-/* Those of the word's known pages that are gone; counts what it asks. */
+/* Those of the word's known pages that are gone; counts what it asks. mincore tells of others, too,
+ * that they are there: for nothing. */
 static uint64_t check_word(struct act_residency *residency, uint64_t word, unsigned *n_asked)
 {
     uint64_t known = atomic_load_explicit(&residency->bits.known[word], memory_order_relaxed);
     uint64_t first = word * WORD_PAGES, gone = 0;
     uint64_t n = residency->bits.n_pages - first;
-    if (known == 0)
-        return 0;
     if (residency->probe == ACT_PROBE_MINCORE) {
         ++*n_asked;
-        return known & ~ask_mincore(residency, first, n < WORD_PAGES ? n : WORD_PAGES);
+        uint64_t there = ask_mincore(residency, first, n < WORD_PAGES ? n : WORD_PAGES);
+        note(residency, word, there & ~known);
+        return known & ~there;
     }
+    if (known == 0)
+        return 0;
     for (unsigned i = 0; i < WORD_PAGES; i++)
         if (known >> i & 1) {
             ++*n_asked;
@@ -272,7 +280,7 @@ static uint64_t check_word(struct act_residency *residency, uint64_t word, unsig
     return gone;
 }
 
-/* Words without a known page are passed for nothing, but not without end. */
+/* Words without a known page may be passed for nothing, but not without end. */
 #define WORDS_PASSED 4096
 
 uint64_t act_residency_check(struct act_residency *residency, unsigned max_asked,
@@ -289,6 +297,8 @@ uint64_t act_residency_check(struct act_residency *residency, unsigned max_asked
         residency->hand = (residency->hand + 1) % n_words;
         passed++;
     }
+    residency->bits.is_all_known =
+        atomic_load_explicit(&residency->n_known, memory_order_relaxed) == residency->bits.n_pages;
     if (ret_gone)
         *ret_gone = n_gone;
     return passed * WORD_PAGES;

@@ -1,6 +1,6 @@
 /*
- * residency: see act/residency.h. What the accessor asks at each object, as cheaply as it can be
- * asked: a bit of a page that was found in memory before.
+ * residency: see act/residency.h. What the accessor asks (view_may_touch): mostly a bit of a page
+ * that was found in memory before.
  */
 #pragma once
 
@@ -11,9 +11,9 @@
 #define PAGE_SHIFT 12
 
 struct residency_bits {
-    /* A bit a page, and one page more: a window may reach behind the file. */
-    _Atomic uint64_t *known;
+    _Atomic uint64_t *known; /* a bit a page */
     uint64_t n_pages;
+    bool is_all_known; /* as far as anybody has looked */
 };
 
 static inline bool residency_knows(const struct residency_bits *bits, uint64_t page)
@@ -25,11 +25,11 @@ static inline bool residency_knows(const struct residency_bits *bits, uint64_t p
 /* Asks about those of the pages that are not known, and lists what is missing. */
 bool residency_ask(struct residency_bits *bits, uint64_t first, uint64_t last);
 
-/* Are the len bytes at offset in memory? At least one byte, beginning in the file. */
+/* Are the len bytes at offset in memory? At least one, beginning in the file. */
 static inline bool residency_has(struct residency_bits *bits, uint64_t offset, uint64_t len)
 {
-    uint64_t first = offset >> PAGE_SHIFT, last = (offset + len - 1) >> PAGE_SHIFT;
-    if (__builtin_expect(first == last && residency_knows(bits, first), 1))
-        return true;
-    return residency_ask(bits, first, last);
+    uint64_t page = offset >> PAGE_SHIFT;
+    bool is_inside = offset % ACT_PAGE_BYTES + len <= ACT_PAGE_BYTES;
+    return __builtin_expect(is_inside && residency_knows(bits, page), 1) ||
+           residency_ask(bits, page, (offset + len - 1) >> PAGE_SHIFT);
 }

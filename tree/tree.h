@@ -22,8 +22,9 @@ struct act {
 /* For a walk along a key of so many bytes, or of at most so many. */
 static inline struct view view_of(const struct act *tree, size_t key_len)
 {
+    bool is_warm = !tree->residency || tree->residency->is_all_known;
     return (struct view){.map = &tree->map,
                          .tables = tree->tables,
-                         .residency = tree->residency,
+                         .residency = is_warm ? NULL : tree->residency,
                          .reach = (uint64_t)key_len + 1};
 }
