@@ -17,7 +17,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define MAGIC_BYTES 8
@@ -43,6 +45,24 @@ static int refuse_errno(struct act_error *error, const char *name, const char *w
 {
     int saved = errno;
     return refuse(error, name, -saved, "%s: %s", what, strerror(saved));
+}
+
+/* "Cannot allocate memory" is about address space here, and does not say how much of it. */
+static int refuse_map(struct act_error *error, const char *name, uint64_t bytes)
+{
+    struct rlimit limit;
+    if (errno != ENOMEM)
+        return refuse_errno(error, name, "cannot map");
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+        return refuse(error, name, -ENOMEM,
+                      "cannot map: this takes %llu bytes of address space beside what is in use, "
+                      "and the limit for all of it is %llu bytes (RLIMIT_AS): raise LimitAS= of "
+                      "the unit, or ulimit -v",
+                      (unsigned long long)bytes, (unsigned long long)limit.rlim_cur);
+    return refuse(error, name, -ENOMEM,
+                  "cannot map: the system refuses %llu bytes of address space, and no limit of the "
+                  "process (RLIMIT_AS) is the reason",
+                  (unsigned long long)bytes);
 }
 
 static const char *kind_of_file(mode_t mode)
@@ -160,11 +180,11 @@ static void tree_read_metadata(struct act *tree, const struct head *head)
                                            : ACT_METADATA_DAMAGED;
 }
 
-static int tree_new(struct map map, const struct head *head, const char *name,
+static int tree_new(struct act form, const struct head *head, const char *name,
                     struct act **ret_tree, struct act_error *error)
 {
     uint64_t root = 0;
-    int r = header_check(head->bytes, map.size, name, &root, error);
+    int r = header_check(head->bytes, form.map.size, name, &root, error);
     if (r != 0)
         return r;
     struct act *tree = malloc(sizeof *tree);
@@ -172,7 +192,9 @@ static int tree_new(struct map map, const struct head *head, const char *name,
         errno = ENOMEM;
         return refuse_errno(error, name, "cannot open");
     }
-    *tree = (struct act){.map = map, .header_root = root, .engine = engine_best()};
+    *tree = form;
+    tree->header_root = root;
+    tree->engine = engine_best();
     tree_read_metadata(tree, head);
     tree_use_root(tree, root);
     *ret_tree = tree;
@@ -186,44 +208,109 @@ static void advise(void *p, size_t size)
     (void)madvise(p, size, MADV_DONTDUMP);
 }
 
-/* The file, and behind it memory that can be read: a window at the file's last byte may end there.
- */
-static void *map_file(int fd, size_t size)
+static uint64_t round_up(uint64_t n, uint64_t unit)
 {
-    size_t bytes = size + MAP_WINDOW_BYTES;
-    void *p = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p == MAP_FAILED || mmap(p, size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) != MAP_FAILED)
-        return p;
-    int saved = errno;
-    munmap(p, bytes);
-    errno = saved;
-    return MAP_FAILED;
+    return (n + unit - 1) / unit * unit;
+}
+
+/* Files in huge pages are mapped in whole ones. f_type of statfs: HUGETLBFS_MAGIC. */
+static uint64_t page_bytes_of(int fd)
+{
+    struct statfs fs;
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    if (fstatfs(fd, &fs) == 0 && (uint32_t)fs.f_type == 0x958458f6 && fs.f_bsize > (long)page)
+        page = (uint64_t)fs.f_bsize;
+    return page;
+}
+
+/* While the kernel takes a mapping down, page faults of other threads wait: for a GiB that was
+ * touched 4 ms, on tmpfs 88 ms. So it is done in pieces of 0.2 ms, on tmpfs 3 ms. */
+#define UNMAP_BYTES ((size_t)32 * 1024 * 1024)
+
+/* From the end: what is left begins where it did, and is never two mappings. Huge pages cannot be
+ * cut. */
+static void unmap(uintptr_t begin, size_t size, size_t page_bytes)
+{
+    size_t most = page_bytes > UNMAP_BYTES ? page_bytes : UNMAP_BYTES;
+    while (size > 0) {
+        size_t piece = (size - 1) % most + 1;
+        size -= piece;
+        munmap((void *)(begin + size), piece);
+    }
+}
+
+/* The file, and behind it memory that can be read: a window at the file's last byte may end there.
+ * Room for both is taken first, and as much as it takes to begin where a page does. 0 or -1 with
+ * errno. */
+static int map_file(int fd, uint64_t size, struct act *form)
+{
+    size_t page = page_bytes_of(fd), small = (size_t)sysconf(_SC_PAGESIZE);
+    size_t file = round_up(size, page), windows = round_up(size + MAP_WINDOW_BYTES, small);
+    size_t bytes = file > windows ? file : windows, spare = page - small;
+    uint8_t *p =
+        mmap(NULL, bytes + spare, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return -1;
+    uint8_t *base = p + (round_up((uintptr_t)p, page) - (uintptr_t)p);
+    if (base > p)
+        munmap(p, (size_t)(base - p));
+    if (base < p + spare)
+        munmap(base + bytes, (size_t)(p + spare - base));
+    if (mmap(base, file, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+        int saved = errno;
+        munmap(base, bytes);
+        errno = saved;
+        return -1;
+    }
+    advise(base, file);
+    form->map = (struct map){.base = base, .size = size, .mapped = size, .n_windows = size};
+    form->reserved_bytes = bytes;
+    form->page_bytes = page;
+    return 0;
+}
+
+/* size: of the tree, UINT64_MAX: the file's. */
+static int open_part(int fd, uint64_t size, const char *name, struct act **ret_tree,
+                     struct act_error *error)
+{
+    struct stat st;
+    struct head head = {0};
+    struct act form = {0};
+    if (fstat(fd, &st) < 0)
+        return refuse_errno(error, name, "cannot stat");
+    if (!S_ISREG(st.st_mode))
+        return refuse_kind(error, name, st.st_mode);
+    uint64_t file_size = (uint64_t)st.st_size;
+    if (size == UINT64_MAX)
+        size = file_size;
+    int r = size_check(size, name, error);
+    if (r != 0)
+        return r;
+    if (size > file_size)
+        return refuse(error, name, ACT_TOO_SHORT, "shorter than the tree: %llu bytes of %llu",
+                      (unsigned long long)file_size, (unsigned long long)size);
+    if (head_read(fd, &head) < 0)
+        return refuse_errno(error, name, "cannot read");
+    if (head.len > size)
+        head.len = size;
+    if (head.len < HEADER_BYTES)
+        return size_check(head.len, name, error);
+    if (map_file(fd, size, &form) < 0)
+        return refuse_map(error, name, size);
+    if ((r = tree_new(form, &head, name, ret_tree, error)) != 0)
+        unmap((uintptr_t)form.map.base, form.reserved_bytes, form.page_bytes);
+    return r;
 }
 
 int act_open_fd(int fd, const char *name, struct act **ret_tree, struct act_error *ret_error)
 {
-    struct stat st;
-    struct head head = {0};
-    if (fstat(fd, &st) < 0)
-        return refuse_errno(ret_error, name, "cannot stat");
-    if (!S_ISREG(st.st_mode))
-        return refuse_kind(ret_error, name, st.st_mode);
-    uint64_t size = (uint64_t)st.st_size;
-    int r = size_check(size, name, ret_error);
-    if (r != 0)
-        return r;
-    if (head_read(fd, &head) < 0)
-        return refuse_errno(ret_error, name, "cannot read");
-    if (head.len < HEADER_BYTES)
-        return size_check(head.len, name, ret_error);
-    void *p = map_file(fd, size);
-    if (p == MAP_FAILED)
-        return refuse_errno(ret_error, name, "cannot map");
-    advise(p, size);
-    struct map map = {.base = p, .size = size, .mapped = size, .n_windows = size};
-    if ((r = tree_new(map, &head, name, ret_tree, ret_error)) != 0)
-        munmap(p, size + MAP_WINDOW_BYTES);
-    return r;
+    return open_part(fd, UINT64_MAX, name, ret_tree, ret_error);
+}
+
+int act_open_part(int fd, uint64_t size, const char *name, struct act **ret_tree,
+                  struct act_error *ret_error)
+{
+    return open_part(fd, size, name, ret_tree, ret_error);
 }
 
 int act_open_path(const char *path, struct act **ret_tree, struct act_error *ret_error)
@@ -244,29 +331,14 @@ int act_open_memory(const void *data, size_t size, const char *name, struct act 
         return r;
     head.len = size < sizeof head.bytes ? size : sizeof head.bytes;
     memcpy(head.bytes, data, head.len);
-    return tree_new(map_of(data, size), &head, name, ret_tree, ret_error);
-}
-
-/* While the kernel takes a mapping down, page faults of other threads wait: for a GiB that was
- * touched 4 ms, on tmpfs 88 ms. So it is done in pieces of 0.2 ms, on tmpfs 3 ms. */
-#define UNMAP_BYTES ((size_t)32 * 1024 * 1024)
-
-/* From the end: what is left begins where it did, and is never two mappings. */
-static void unmap(uintptr_t begin, size_t size)
-{
-    while (size > 0) {
-        size_t piece = (size - 1) % UNMAP_BYTES + 1;
-        size -= piece;
-        munmap((void *)(begin + size), piece);
-    }
+    return tree_new((struct act){.map = map_of(data, size)}, &head, name, ret_tree, ret_error);
 }
 
 void act_close(struct act *tree)
 {
     if (!tree)
         return;
-    if (tree->map.mapped > 0)
-        unmap((uintptr_t)tree->map.base, tree->map.mapped + MAP_WINDOW_BYTES);
+    unmap((uintptr_t)tree->map.base, tree->reserved_bytes, tree->page_bytes);
     tables_free(tree->tables);
     free(tree);
 }

@@ -135,7 +135,8 @@ struct act_info {
  * ret_tree   owned by the caller: act_close.
  * ret_error  filled on every failure; may be NULL.
  *
- * 0, an outcome from ACT_NOT_REGULAR on, or -errno (-ENOENT, -EACCES, -ENOMEM: no address space).
+ * 0, an outcome from ACT_NOT_REGULAR on, or -errno (-ENOENT, -EACCES, -ENOMEM: no address space;
+ * the message then says how much is needed, and the limit if there is one).
  */
 ACT_PUBLIC int act_open_path(const char *path, struct act **ret_tree, struct act_error *ret_error);
 
@@ -145,6 +146,14 @@ ACT_PUBLIC int act_open_path(const char *path, struct act **ret_tree, struct act
  */
 ACT_PUBLIC int act_open_fd(int fd, const char *name, struct act **ret_tree,
                            struct act_error *ret_error);
+
+/*
+ * The same, where only the first size bytes of the file are the tree: memory in huge pages
+ * (memfd_create with MFD_HUGETLB) is a whole number of these. ACT_TOO_SHORT also where the file is
+ * shorter. What lies behind the tree is mapped up to the page's end and means nothing.
+ */
+ACT_PUBLIC int act_open_part(int fd, uint64_t size, const char *name, struct act **ret_tree,
+                             struct act_error *ret_error);
 
 /* The same for size bytes at data, which must stay as they are until act_close. */
 ACT_PUBLIC int act_open_memory(const void *data, size_t size, const char *name,
@@ -161,6 +170,57 @@ ACT_PUBLIC int act_open_memory(const void *data, size_t size, const char *name,
  * To be called before other threads use the tree. 0, or -ENOMEM: the tree works on without it.
  */
 ACT_PUBLIC int act_cache_tables(struct act *tree, size_t bytes);
+
+/* How the kernel reads what is not in memory. */
+enum act_advice {
+    /* One page at a time: for lookups, which jump. Every tree is opened so. With a read-ahead of 8
+     * MiB, where the file did not fit into memory, the same lookups took 72 s instead of 0.42 s. */
+    ACT_ADVICE_RANDOM = 0,
+    ACT_ADVICE_NORMAL = 1,     /* some more around it: where the disk is slow to seek */
+    ACT_ADVICE_SEQUENTIAL = 2, /* far ahead: for who reads all of it in the order of the file */
+};
+
+/*
+ * From now on pages of the mapping are read so. May be called again, from any thread. Nothing for a
+ * tree opened from memory. 0 or -errno: it stays as it was.
+ */
+ACT_PUBLIC int act_advise(const struct act *tree, enum act_advice advice);
+
+/* Bytes of the file. */
+struct act_range {
+    uint64_t offset, len;
+};
+
+/* More is no use to act_top: a lock each may cut the mapping in two. */
+#define ACT_TOP_MAX 256
+
+/*
+ * The pages that every lookup passes, or most do: those of the nodes next to the root, breadth
+ * first, with their line data and sibling tables. Damaged parts are left out. Reads those pages; a
+ * bounded number of nodes, also of a file that was made to cost more. No allocation, 110 KiB of
+ * stack.
+ *
+ * ret_ranges  room for max of them, the caller's; no more than max pages (and ACT_TOP_MAX) are in
+ * them. In order, whole pages (the last one may end with the file), none next to another.
+ *
+ * The number of ranges: at least 1, unless max is 0.
+ */
+ACT_PUBLIC size_t act_top(const struct act *tree, struct act_range *ret_ranges, size_t max);
+
+/*
+ * Keeps these bytes of the mapping in memory (mlock), in whole pages, until act_unlock or
+ * act_close: the kernel does not take them back. What is not in memory yet is read now, which
+ * blocks, or, if is_on_fault, when it is touched. How much a process may lock is a limit of the
+ * system's (RLIMIT_MEMLOCK); it is asked before anything is read. Ranges may overlap.
+ *
+ * 0, ACT_MISS (there are no such bytes, or the tree was opened from memory), or -errno: -ENOMEM or
+ * -EPERM where the limit is too low, -ENOMEM or -EAGAIN where not all could be read or memory is
+ * short. Then part of the range may be locked.
+ */
+ACT_PUBLIC int act_lock(const struct act *tree, uint64_t offset, uint64_t len, bool is_on_fault);
+
+/* Undoes every act_lock. */
+ACT_PUBLIC void act_unlock(const struct act *tree);
 
 /* Unmaps. NULL is fine. */
 ACT_PUBLIC void act_close(struct act *tree);

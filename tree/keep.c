@@ -1,0 +1,55 @@
+/*
+ * keep: what the kernel is told of a mapping: how to read it, and what to keep.
+ */
+#include "tree/tree.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+int act_advise(const struct act *tree, enum act_advice advice)
+{
+    static const int kernels[] = {[ACT_ADVICE_RANDOM] = MADV_RANDOM,
+                                  [ACT_ADVICE_NORMAL] = MADV_NORMAL,
+                                  [ACT_ADVICE_SEQUENTIAL] = MADV_SEQUENTIAL};
+    if ((size_t)advice >= sizeof kernels / sizeof *kernels)
+        return -EINVAL;
+    if (tree->map.mapped == 0)
+        return 0;
+    return madvise((void *)(uintptr_t)tree->map.base, tree->map.mapped, kernels[advice]) == 0
+               ? 0
+               : -errno;
+}
+
+/* While pages are read into a mapping, whoever wants another one (an allocation, say) may have to
+ * wait: so it is done in pieces. */
+#define LOCK_BYTES ((uint64_t)32 * 1024 * 1024)
+
+/* mlock2 also for what mlock does: sanitizers make that one do nothing. */
+static int lock_now(const uint8_t *p, uint64_t len)
+{
+    for (uint64_t at = 0; at < len; at += LOCK_BYTES) {
+        uint64_t left = len - at;
+        if (mlock2(p + at, left < LOCK_BYTES ? left : LOCK_BYTES, 0) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+int act_lock(const struct act *tree, uint64_t offset, uint64_t len, bool is_on_fault)
+{
+    uint64_t begin = tree->page_bytes > 0 ? offset / tree->page_bytes * tree->page_bytes : 0;
+    uint64_t end = offset + len;
+    if (tree->map.mapped == 0 || len == 0 || end < len || end > tree->map.mapped)
+        return ACT_MISS;
+    const uint8_t *p = tree->map.base + begin;
+    /* Costs nothing, and the limit is asked for all of it. */
+    if (mlock2(p, end - begin, MLOCK_ONFAULT) < 0)
+        return -errno;
+    return is_on_fault ? 0 : lock_now(p, end - begin);
+}
+
+void act_unlock(const struct act *tree)
+{
+    if (tree->map.mapped > 0)
+        (void)munlock(tree->map.base, tree->map.mapped);
+}
