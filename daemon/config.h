@@ -23,6 +23,9 @@ struct config_addresses {
 #define CONFIG_MAX_WORKERS 256
 
 enum tree_verify { TREE_VERIFY_HEADER, TREE_VERIFY_STRUCTURE, TREE_VERIFY_DIGEST };
+enum tree_advice { TREE_ADVICE_RANDOM, TREE_ADVICE_NORMAL, TREE_ADVICE_SEQUENTIAL };
+enum tree_mlock { TREE_MLOCK_NO, TREE_MLOCK_TOP, TREE_MLOCK_YES, TREE_MLOCK_ONFAULT };
+enum tree_hugepages { TREE_HUGEPAGES_NO, TREE_HUGEPAGES_COPY };
 enum cold_mode { COLD_OFFLOAD, COLD_INLINE };
 enum cold_probe { COLD_PROBE_AUTO, COLD_PROBE_MINCORE, COLD_PROBE_NOWAIT, COLD_PROBE_NONE };
 enum warmup_mode { WARMUP_NONE, WARMUP_READ };
@@ -36,6 +39,10 @@ struct config {
     uint64_t tree_check_timeout_ms;
     uint64_t tree_watch; /* bool */
     uint64_t tree_settle_ms;
+    uint64_t tree_advice; /* enum tree_advice */
+    uint64_t tree_mlock;  /* enum tree_mlock */
+    uint64_t tree_map_min_bytes;
+    uint64_t tree_hugepages; /* enum tree_hugepages */
 
     struct config_addresses listen_tcp;
     struct config_addresses listen_unix;

@@ -15,6 +15,9 @@
 
 static const char *const log_levels[] = {"error", "warning", "info", "debug", NULL};
 static const char *const tree_verifies[] = {"header", "structure", "digest", NULL};
+static const char *const tree_advices[] = {"random", "normal", "sequential", NULL};
+static const char *const tree_mlocks[] = {"no", "top", "yes", "onfault", NULL};
+static const char *const tree_hugepages[] = {"no", "copy", NULL};
 static const char *const no_yes[] = {"no", "yes", NULL};
 static const char *const cold_modes[] = {"offload", "inline", NULL};
 static const char *const cold_probes[] = {"auto", "mincore", "nowait", "none", NULL};
@@ -43,6 +46,21 @@ const struct config_option config_options[] = {
      "when the served file was damaged in place, until a good one is there."},
     {"tree", "settle_ms", CONFIG_NUMBER, FIELD(tree_settle_ms), "500", 10, HOUR_MS, NULL,
      "How long the size and the time of change of a new file must rest before watch takes it."},
+    {"tree", "advice", CONFIG_CHOICE, FIELD(tree_advice), "random", 0, 0, tree_advices,
+     "How the kernel reads what is not in memory. random: one page at a time, right for lookups;\n"
+     "with read-ahead, a file larger than memory was 170 times slower. normal, sequential: with\n"
+     "some and with much read-ahead, where most requests are long scans."},
+    {"tree", "mlock", CONFIG_CHOICE, FIELD(tree_mlock), "no", 0, 0, tree_mlocks,
+     "What the kernel must not take back from memory. top: up to 1 MiB around the root, which all\n"
+     "lookups pass; where the file does not fit. yes: all of it, read before it is served.\n"
+     "onfault: all of it, as it is touched. Needs LimitMEMLOCK=, ulimit -l."},
+    {"tree", "map_min_bytes", CONFIG_NUMBER, FIELD(tree_map_min_bytes), "0", 0, 1024 * GIB, NULL,
+     "A smaller file is not mapped but copied to memory, which the workers share: what happens to\n"
+     "the file on its disk then does not matter. 0: none is."},
+    {"tree", "hugepages", CONFIG_CHOICE, FIELD(tree_hugepages), "no", 0, 0, tree_hugepages,
+     "copy: the file, whatever its size, is copied to huge pages (vm.nr_hugepages), so that fewer\n"
+     "lookups wait for the page table. For large files that fit twice, since a reload makes a\n"
+     "second copy. Where there are too few of them the file is served as without."},
 
     {"listen", "tcp", CONFIG_TCP, FIELD(listen_tcp), NULL, 0, 0, NULL,
      "HOST:PORT to serve on; [ADDRESS]:PORT for IPv6; port 0 takes a free one and logs it.\n"

@@ -104,8 +104,7 @@ static uint64_t identity_of(const struct generation *generation, const struct ac
     return XXH3_64bits(facts, sizeof facts);
 }
 
-__attribute__((format(printf, 2, 3))) static void add_remark(struct generation *generation,
-                                                             const char *format, ...)
+void generation_remark(struct generation *generation, const char *format, ...)
 {
     size_t len = strlen(generation->remark), size = sizeof generation->remark;
     va_list args;
@@ -131,19 +130,21 @@ static void remark_on(struct generation *generation, int fd, const struct act_in
 {
     struct statfs fs;
     if (info->metadata_state == ACT_METADATA_DAMAGED)
-        add_remark(generation,
-                   "its metadata is damaged: it is served without; write the file again");
+        generation_remark(generation,
+                          "its metadata is damaged: it is served without; write the file again");
     if (info->metadata_state == ACT_METADATA_FOREIGN)
-        add_remark(generation, "its metadata belongs to another root: it is served without; write "
-                               "the file again");
+        generation_remark(generation,
+                          "its metadata belongs to another root: it is served without; write "
+                          "the file again");
     if (fstatfs(fd, &fs) < 0)
         return;
     for (size_t i = 0; i < sizeof remote_file_systems / sizeof *remote_file_systems; i++)
         if ((uint32_t)fs.f_type == remote_file_systems[i].magic)
-            add_remark(generation,
-                       "it lies on a network file system (%s): a page that is not in memory waits "
-                       "for the network; copy it to a local disk",
-                       remote_file_systems[i].name);
+            generation_remark(
+                generation,
+                "it lies on a network file system (%s): a page that is not in memory waits "
+                "for the network; copy it to a local disk",
+                remote_file_systems[i].name);
 }
 
 static int fail_errno(struct act_error *error, const char *path, const char *what)
@@ -247,19 +248,29 @@ static bool use_our_root(const struct snapshot *snapshot)
            act_set_root(snapshot->tree, generation->root_offset) == 0;
 }
 
+/* What is mapped is looked at once more: it may be another day, and another process. */
+static int snapshot_map(struct snapshot *snapshot, struct act_error *error)
+{
+    struct stat st;
+    const char *path = snapshot->path;
+    const struct generation *generation = &snapshot->generation;
+    if (generation->hold != GENERATION_MAPPED)
+        return act_open_part(snapshot->fd, generation->size_bytes, path, &snapshot->tree, error);
+    int r = fstat(snapshot->fd, &st) < 0 ? fail_errno(error, path, "cannot stat")
+                                         : check_end(snapshot->fd, path, &st, error);
+    return r != 0 ? r : act_open_fd(snapshot->fd, path, &snapshot->tree, error);
+}
+
 int snapshot_new(int fd, const char *path, const struct generation *generation,
                  size_t table_cache_bytes, struct snapshot **ret, struct act_error *error)
 {
-    struct stat st;
     struct snapshot *snapshot = snapshot_alloc(fd, path, generation);
     if (!snapshot) {
         errno = ENOMEM;
         return fail_errno(error, path, "cannot map");
     }
-    int r = fstat(fd, &st) < 0 ? fail_errno(error, path, "cannot stat")
-                               : check_end(fd, path, &st, error);
-    if (r == 0 && (r = act_open_fd(fd, path, &snapshot->tree, error)) == 0 &&
-        !use_our_root(snapshot)) {
+    int r = snapshot_map(snapshot, error);
+    if (r == 0 && !use_our_root(snapshot)) {
         snprintf(error->message, sizeof error->message, "%.512s: it changed while it was opened",
                  path);
         r = ACT_BAD_ROOT;
@@ -311,6 +322,16 @@ void snapshot_free(struct snapshot *snapshot)
     free(snapshot);
 }
 
+void snapshot_bury(struct snapshot *snapshot)
+{
+    act_close(snapshot->tree);
+    snapshot->tree = NULL;
+    /* The memory of a copy goes with its last descriptor. */
+    if (snapshot->generation.hold == GENERATION_MAPPED)
+        (void)posix_fadvise(snapshot->fd, 0, 0, POSIX_FADV_DONTNEED);
+    snapshot_free(snapshot);
+}
+
 /* A write sets the time before it copies its bytes, the header's first: a check in between finds
  * our root, and no later one would find another time. So the header is looked at until the last
  * write is so old. By ctime, which nobody can set. */
@@ -328,6 +349,8 @@ bool snapshot_unchanged(struct snapshot *snapshot)
     struct stat st;
     if (snapshot->damage)
         return false;
+    if (snapshot->generation.hold != GENERATION_MAPPED)
+        return true;
     if (fstat(snapshot->fd, &st) < 0) {
         snapshot->damage = "the file cannot be checked any more";
         return false;
@@ -346,6 +369,10 @@ void snapshot_note_fault(struct snapshot *snapshot)
 {
     struct stat st;
     const char *damage = NULL;
+    if (snapshot->generation.hold != GENERATION_MAPPED) {
+        snapshot->damage = "a part of its copy in memory could not be read";
+        return;
+    }
     bool is_known = fstat(snapshot->fd, &st) == 0;
     if (is_known && ((uint64_t)st.st_size != snapshot->seen_size_bytes ||
                      !is_same_time(st.st_mtim, snapshot->seen_mtime)))

@@ -29,6 +29,7 @@ struct snapshot {
     struct timespec seen_mtime;
     uint64_t seen_root;    /* in the header: ours, or a merge's that leads to ours */
     bool is_settled;       /* nobody had written for a while when that was seen */
+    uint64_t locked_bytes; /* of the mapping; by who has locked it */
     const char *damage;    /* NULL, or why its answers cannot be trusted any more */
     char damage_text[256]; /* where damage may point */
 };
@@ -42,9 +43,13 @@ int generation_open(const char *path, struct act_error *error);
  * Device, inode, size and times are there even then, as far as they could be told. */
 int generation_examine(int fd, const char *path, struct generation *ret, struct act_error *error);
 
-/* Maps the file, which must be what generation says, with a cache of sibling tables of so many
- * bytes. Takes over fd on success. 0, or as generation_examine; a file that is not what it was
- * gives ACT_BAD_ROOT. */
+/* Adds to what is odd about it, which the log tells when it is served. */
+__attribute__((format(printf, 2, 3))) void generation_remark(struct generation *generation,
+                                                             const char *format, ...);
+
+/* Maps the file, or its copy, which must be what generation says, with a cache of sibling tables of
+ * so many bytes. Takes over fd on success. 0, or as generation_examine; a file that is not what it
+ * was gives ACT_BAD_ROOT. */
 int snapshot_new(int fd, const char *path, const struct generation *generation,
                  size_t table_cache_bytes, struct snapshot **ret, struct act_error *error);
 /* One that answers nothing, where a file that was good cannot be mapped any more. Takes over fd on
@@ -67,9 +72,12 @@ struct snapshot *snapshot_ref(struct snapshot *snapshot);
  * unmapping takes long. NULL is fine. */
 bool snapshot_unref(struct snapshot *snapshot);
 void snapshot_free(struct snapshot *snapshot);
+/* The same, and the kernel is told that nobody needs the file's pages any more: whoever does it
+ * last frees them, since those that are mapped stay. */
+void snapshot_bury(struct snapshot *snapshot);
 
 /* May replies made from this snapshot since the last check leave? One fstat where nothing has
- * changed. False: snapshot->damage says why, and stays. */
+ * changed, and none of a copy, which is sealed. False: snapshot->damage says why, and stays. */
 bool snapshot_unchanged(struct snapshot *snapshot);
 
 /* Reading the mapped file has just raised SIGBUS: finds out why. snapshot->damage says so, and

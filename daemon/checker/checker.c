@@ -11,10 +11,12 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "daemon/checker/copy.h"
 #include "daemon/config.h"
 #include "daemon/control.h"
 #include "daemon/snapshot.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -37,6 +39,9 @@
 
 #define PROGRESS_MS 250
 
+/* A file that has changed while it was copied may be at rest now. */
+#define COPY_TRIES 3
+
 /* Between two tries, while the supervisor has not read what was sent before. */
 #define ANSWER_RETRY_MS 10
 
@@ -44,6 +49,7 @@ struct check {
     const char *path;               /* borrowed from the configuration */
     const char *directory;          /* for temporary files; borrowed */
     uint64_t directory_bytes;       /* that temporary files may take there */
+    struct rlimit file_limit;       /* of how large they are: before we have lowered it */
     uint64_t next_progress_ms;      /* clock_ms */
     struct act_finding fault;       /* the first one; reason NULL: there is none */
     struct control_message message; /* its generation is filled in as it becomes known */
@@ -166,6 +172,8 @@ static void limit_space(void)
         check.directory = "/tmp";
     if (statvfs(check.directory, &fs) == 0)
         check.directory_bytes = (uint64_t)fs.f_bavail * fs.f_frsize / 2;
+    if (getrlimit(RLIMIT_FSIZE, &check.file_limit) < 0)
+        check.file_limit.rlim_cur = check.file_limit.rlim_max = RLIM_INFINITY;
     set_limit(RLIMIT_FSIZE, check.directory_bytes);
 }
 
@@ -293,14 +301,17 @@ static bool has_digest(const struct act *tree)
     return false;
 }
 
-/* False: refused. */
-static bool is_sound(int fd, enum tree_verify verify)
+/* copy: -1: the file itself is served. False: refused. */
+static bool is_sound(int fd, int copy, enum tree_verify verify)
 {
     struct act *tree;
     struct act_error error;
+    uint64_t size = check.message.generation.size_bytes;
     if (verify == TREE_VERIFY_HEADER)
         return true;
-    if (act_open_fd(fd, check.path, &tree, &error) != 0) {
+    int r = copy < 0 ? act_open_fd(fd, check.path, &tree, &error)
+                     : act_open_part(copy, size, check.path, &tree, &error);
+    if (r != 0) {
         refuse(error.message);
         return false;
     }
@@ -309,29 +320,122 @@ static bool is_sound(int fd, enum tree_verify verify)
     return is_good;
 }
 
+static bool is_same_time(struct timespec a, struct timespec b)
+{
+    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
 static bool has_changed(int fd)
 {
     struct stat st;
     const struct generation *seen = &check.message.generation;
     return fstat(fd, &st) < 0 || (uint64_t)st.st_size != seen->size_bytes ||
-           st.st_mtim.tv_sec != seen->mtime.tv_sec || st.st_mtim.tv_nsec != seen->mtime.tv_nsec;
+           !is_same_time(st.st_mtim, seen->mtime);
 }
 
-static void check_file(enum tree_verify verify)
+/* What is copied has to be of one moment: time of change too, which nobody can set back, and the
+ * root that was found before. Renaming changes that time as well, so it is worth another try. */
+static bool is_copy_of(int fd, int copy)
+{
+    struct stat st;
+    uint64_t header[2];
+    const struct generation *seen = &check.message.generation;
+    return !has_changed(fd) && fstat(fd, &st) == 0 && is_same_time(st.st_ctim, seen->ctime) &&
+           pread(copy, header, sizeof header, 0) == sizeof header &&
+           le64toh(header[1]) == seen->root_offset;
+}
+
+/* False: refused. */
+static bool examine(int fd)
 {
     struct act_error error;
-    with_close int fd = generation_open(check.path, &error);
+    if (generation_examine(fd, check.path, &check.message.generation, &error) == 0)
+        return true;
+    refuse(error.message);
+    return false;
+}
+
+/* ret->fd -1: the file is to be mapped. 0, or an outcome of copy_file. */
+static int copy_if_wanted(int fd, const struct config *config, struct copy *ret)
+{
+    struct stat st;
+    struct generation *generation = &check.message.generation;
+    int r = 0;
+    ret->fd = -1;
+    if (config->tree_hugepages == TREE_HUGEPAGES_COPY) {
+        r = copy_file_huge(fd, generation->size_bytes, on_progress, ret);
+        generation->hold = r == 0 ? GENERATION_HUGE : GENERATION_MAPPED;
+        if (r == COPY_NO_MEMORY) {
+            generation_remark(generation, "not in huge pages (tree.hugepages): %s", ret->reason);
+            r = 0;
+        }
+    }
+    if (r == 0 && ret->fd < 0 && generation->size_bytes < config->tree_map_min_bytes) {
+        r = copy_file(fd, generation->size_bytes, on_progress, ret);
+        generation->hold = GENERATION_COPIED;
+    }
+    if (r == 0 && ret->fd >= 0 && fstat(ret->fd, &st) == 0) {
+        generation->copy_device = st.st_dev;
+        generation->copy_inode = st.st_ino;
+    }
+    return r;
+}
+
+/* Copies are not made in the directory for temporary files. */
+static int copy_unlimited(int fd, const struct config *config, struct copy *ret)
+{
+    (void)setrlimit(RLIMIT_FSIZE, &check.file_limit);
+    int r = copy_if_wanted(fd, config, ret);
+    set_limit(RLIMIT_FSIZE, check.directory_bytes);
+    return r;
+}
+
+static void refuse_uncopied(int outcome, const struct copy *copy)
+{
+    /* Without facts the supervisor tries it again: there may be more memory later. */
+    if (outcome == COPY_NO_MEMORY)
+        check.message.generation = (struct generation){0};
+    refuse_file("%s", copy->reason);
+}
+
+#define CHANGED_TEXT                                                                      \
+    "it is being written: write files under another name, and rename them when they are " \
+    "complete"
+
+/* ret: a copy, or -1. False: refused. */
+static bool take(int fd, const struct config *config, int *ret)
+{
+    struct copy copy;
+    for (unsigned i = 0; i < COPY_TRIES; i++) {
+        if (!examine(fd))
+            return false;
+        int r = copy_unlimited(fd, config, &copy);
+        if (r == 0 && (copy.fd < 0 || is_copy_of(fd, copy.fd))) {
+            *ret = copy.fd;
+            return true;
+        }
+        fd_closep(&copy.fd);
+        if (r != 0 && r != COPY_CUT) {
+            refuse_uncopied(r, &copy);
+            return false;
+        }
+    }
+    refuse_file(CHANGED_TEXT);
+    return false;
+}
+
+static void check_file(const struct config *config)
+{
+    struct act_error error;
+    with_close int fd = generation_open(check.path, &error), copy = -1;
     if (fd < 0)
         refuse_unopened(fd, &error);
-    else if (generation_examine(fd, check.path, &check.message.generation, &error) != 0)
-        refuse(error.message);
-    else if (!is_sound(fd, verify))
+    else if (!take(fd, config, &copy) || !is_sound(fd, copy, (enum tree_verify)config->tree_verify))
         return;
-    else if (has_changed(fd))
-        refuse_file("it is being written: write files under another name, and rename them when "
-                    "they are complete");
+    else if (copy < 0 && has_changed(fd))
+        refuse_file(CHANGED_TEXT);
     else
-        answer(CONTROL_CANDIDATE, fd);
+        answer(CONTROL_CANDIDATE, copy < 0 ? fd : copy);
 }
 
 int checker_run(void)
@@ -354,7 +458,7 @@ int checker_run(void)
     handle_signals();
     start_watching();
     step_back();
-    check_file((enum tree_verify)config.tree_verify);
+    check_file(&config);
     config_deinit(&config);
     return EXIT_SUCCESS;
 }

@@ -73,15 +73,22 @@ static void refuse(struct reload *reload, const char *text)
     finish(reload, false, text);
 }
 
+static const char *held_text(const struct generation *generation)
+{
+    return generation->hold == GENERATION_COPIED ? ", copied to memory"
+           : generation->hold == GENERATION_HUGE ? ", copied to huge pages"
+                                                 : "";
+}
+
 static void announce(struct reload *reload)
 {
     const struct generation *generation = &reload->current.generation;
     reload->announced = generation->number;
     crew_say(reload->crew, CONTROL_ANNOUNCE, generation->number);
     log_info("generation %" PRIu64 " (identity %" PRIu64 "): %s, %" PRIu64
-             " bytes: all workers serve it, after %" PRIu64 " ms",
+             " bytes%s: all workers serve it, after %" PRIu64 " ms",
              generation->number, generation->identity, reload->board->config->tree_path,
-             generation->size_bytes, clock_ms() - reload->began_ms);
+             generation->size_bytes, held_text(generation), clock_ms() - reload->began_ms);
     finish(reload, true, "");
 }
 

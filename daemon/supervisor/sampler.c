@@ -63,7 +63,8 @@ static void take_line(const struct tree_file *tree, const char *line, dev_t *dev
     ino_t inode;
     char sharing;
     if (parse_head(line, &bytes, &sharing, device, &inode)) {
-        if (inode != tree->inode || sharing != 's' || strstr(line, " /memfd:")) {
+        bool is_memory = strstr(line, " /memfd:");
+        if (inode != tree->inode || sharing != 's' || is_memory != tree->is_copy) {
             *device = 0;
             return;
         }
@@ -282,7 +283,14 @@ void sampler_generation(struct sampler *sampler, const struct generation *genera
     sampler->tree = (struct tree_file){.generation = generation->number,
                                        .device = generation->device,
                                        .inode = generation->inode,
-                                       .size_bytes = generation->size_bytes};
+                                       .size_bytes = generation->size_bytes,
+                                       .is_copy = generation->hold != GENERATION_MAPPED};
+    if (sampler->tree.is_copy) {
+        /* Huge pages are in no set that smaps tells: better nothing than 0. */
+        bool is_told = generation->hold == GENERATION_COPIED;
+        sampler->tree.device = generation->copy_device;
+        sampler->tree.inode = is_told ? generation->copy_inode : 0;
+    }
     sampler->is_asked = true;
     pthread_cond_signal(&sampler->wake);
     pthread_mutex_unlock(&sampler->lock);

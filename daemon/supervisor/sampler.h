@@ -29,6 +29,7 @@ struct tree_file {
     dev_t device;
     ino_t inode;
     uint64_t size_bytes;
+    bool is_copy; /* device and inode are of a copy in memory */
 };
 
 struct sampler {
