@@ -101,6 +101,7 @@ struct board_page {
     struct method_latency latency[N_METHODS];
     uint64_t connections_closed;         /* of those that it took; never falls back, as stats can */
     uint64_t generation;                 /* the number that it answers from; 0: none yet */
+    uint64_t locked_bytes;               /* of the mapping that it answers from */
     uint64_t minor_faults, major_faults; /* at the last heartbeat or report: for when it is dead */
 };
 

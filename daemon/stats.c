@@ -267,6 +267,10 @@ bool stats_add_worker(const struct board *board, unsigned slot, struct stats_rep
     ret_worker->number = own->number;
     values[WORKER_STAT_process_uptime_ms] = age_of(own->started_ms);
     values[WORKER_STAT_tree_generation] = page->generation;
+    values[WORKER_STAT_tree_locked_bytes] = page->locked_bytes;
+    /* All lock the same pages. */
+    if (page->locked_bytes > sums[STAT_tree_locked_bytes])
+        sums[STAT_tree_locked_bytes] = page->locked_bytes;
     const struct counters counters = {&page->stats, &page->cold, page->latency};
     copy_counters(&counters, ret_worker);
     add_counters(report, &counters, ret_worker);

@@ -53,6 +53,8 @@ enum stat_type { STAT_COUNTER, STAT_GAUGE, STAT_IDENTITY };
       "Memory that workers have mapped of the tree, each page counted once.")                     \
     X(tree, pss_age_ms, STAT_GAUGE, "actd_tree_pss_age_milliseconds", "",                         \
       "How long ago the oldest part of actd_tree_pss_bytes was asked.")                           \
+    X(tree, locked_bytes, STAT_GAUGE, "actd_tree_locked_bytes", "",                               \
+      "How much of the mapping the worker that has locked most keeps in memory.")                 \
     X(tree, generation, STAT_GAUGE, "actd_tree_generation", "",                                   \
       "Running number of the generation that is served.")                                         \
     X(tree, identity, STAT_IDENTITY, "", "", "What tells it from other files, on any host.")      \
@@ -139,6 +141,8 @@ enum stat_type { STAT_COUNTER, STAT_GAUGE, STAT_IDENTITY };
       "Running number of the generation that the worker answers from; 0: none yet.")            \
     X(tree, pss_bytes, STAT_GAUGE, "actd_worker_tree_pss_bytes", "",                            \
       "The worker's share of the memory that all have mapped of the tree.")                     \
+    X(tree, locked_bytes, STAT_GAUGE, "actd_worker_tree_locked_bytes", "",                      \
+      "How much of its mapping the worker has locked.")                                         \
     X(connections, open, STAT_GAUGE, "actd_worker_connections_open", "",                        \
       "The worker's connections now.")                                                          \
     X(connections, accepted, STAT_COUNTER, "actd_worker_connections_accepted_total", "",        \

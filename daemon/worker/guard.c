@@ -163,6 +163,14 @@ void guard_copy(const struct act *tree, void *to, struct slice bytes)
     end();
 }
 
+size_t guard_top(const struct act *tree, struct act_range *ret_ranges, size_t max)
+{
+    begin(tree);
+    size_t n = act_top(tree, ret_ranges, max);
+    end();
+    return n;
+}
+
 void guard_cursor_reset(struct act_cursor *cursor, const struct act *tree)
 {
     begin(tree);

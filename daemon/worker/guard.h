@@ -56,6 +56,8 @@ int guard_bytes(const struct act *tree, uint64_t value, struct slice *ret_bytes,
 /* to: room for all of it. */
 void guard_copy(const struct act *tree, void *to, struct slice bytes);
 
+size_t guard_top(const struct act *tree, struct act_range *ret_ranges, size_t max);
+
 /* tree: the one that the cursor is on. */
 void guard_cursor_reset(struct act_cursor *cursor, const struct act *tree);
 int guard_cursor_seek(const struct act *tree, struct act_cursor *cursor, struct slice key);

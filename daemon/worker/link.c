@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "daemon/control.h"
 #include "daemon/worker/errand.h"
+#include "daemon/worker/keep.h"
 #include "daemon/worker/worker.h"
 
 #include <errno.h>
@@ -81,11 +82,13 @@ struct opening {
     struct snapshot *snapshot; /* the result, */
     int r;                     /* or why there is none */
     struct act_error error;
+    struct keep_warning warning;
 };
 
 struct burial {
     struct errand errand;      /* first */
     struct snapshot *snapshot; /* owned */
+    bool is_retired;           /* its pages go, too */
 };
 
 /* Closes everything; connections first. The loop then ends. */
@@ -182,17 +185,37 @@ static enum act_probe choose_probe(const struct snapshot *snapshot, const struct
     }
 }
 
+/* Not a copy, and not a file that is locked as a whole. */
+static bool may_be_cold(const struct snapshot *snapshot, const struct config *config)
+{
+    const struct generation *generation = &snapshot->generation;
+    return config->cold_mode == COLD_OFFLOAD && generation->hold == GENERATION_MAPPED &&
+           !(config->tree_mlock == TREE_MLOCK_YES &&
+             snapshot->locked_bytes >= generation->size_bytes);
+}
+
 static void open_in_thread(struct errand *errand)
 {
     struct opening *opening = (struct opening *)errand;
     const struct config *config = &opening->link->config;
     opening->r = snapshot_new(opening->fd, config->tree_path, &opening->generation,
                               config->tree_table_cache_bytes, &opening->snapshot, &opening->error);
-    if (opening->r == 0)
-        opening->fd = -1;
+    if (opening->r != 0)
+        return;
+    opening->fd = -1;
+    keep_settle(opening->snapshot, config, &opening->warning);
     /* Without memory for that lookups wait, and are as right: tell_pages says so. */
-    if (opening->r == 0 && config->cold_mode == COLD_OFFLOAD)
+    if (may_be_cold(opening->snapshot, config))
         (void)snapshot_watch_pages(opening->snapshot, choose_probe(opening->snapshot, config));
+}
+
+/* Why it could not be opened. Whoever tells it names the file. */
+static const char *reason_of(const struct opening *opening)
+{
+    const char *path = opening->link->config.tree_path, *reason = opening->error.message;
+    size_t len = strlen(path);
+    bool has_name = strncmp(reason, path, len) == 0 && strncmp(reason + len, ": ", 2) == 0;
+    return has_name ? reason + len + 2 : reason;
 }
 
 /* The file is not what it was when it was checked, or its disk fails: we serve, but not from it.
@@ -200,10 +223,7 @@ static void open_in_thread(struct errand *errand)
 static void take_damaged(struct link *link, struct opening *opening)
 {
     const struct generation *generation = &opening->generation;
-    const char *path = link->config.tree_path, *reason = opening->error.message;
-    size_t len = strlen(path);
-    if (strncmp(reason, path, len) == 0 && strncmp(reason + len, ": ", 2) == 0)
-        reason += len + 2; /* whoever tells it names the file */
+    const char *path = link->config.tree_path, *reason = reason_of(opening);
     if (snapshot_new_damaged(opening->fd, path, generation, reason, &opening->snapshot) != 0)
         return;
     opening->fd = -1;
@@ -224,7 +244,7 @@ static void tell_pages(const struct link *link, const struct snapshot *snapshot)
     if (!snapshot->tree)
         return;
     if (!snapshot->residency) {
-        if (link->config.cold_mode == COLD_OFFLOAD)
+        if (may_be_cold(snapshot, &link->config))
             log_warning("%s: no memory for what is known of its pages: lookups wait for the disk",
                         snapshot->path);
         return;
@@ -246,15 +266,16 @@ static void offer(struct link *link, struct opening *opening)
     struct offered *offered = NULL;
     if (opening->r > 0 || opening->r == -EIO)
         take_damaged(link, opening);
+    else if (opening->r == 0 && opening->snapshot->damage)
+        say(link, CONTROL_DAMAGED, number, opening->snapshot->damage);
     if (opening->snapshot)
         offered = malloc(sizeof *offered);
     if (!offered) {
-        if (opening->r < 0)
-            say(link, CONTROL_UNMAPPABLE, number, opening->error.message);
-        else
-            say_unmappable(link, number, "out of memory");
+        say_unmappable(link, number, opening->r < 0 ? reason_of(opening) : "out of memory");
         return;
     }
+    if (opening->r == 0 && opening->warning.text[0] != '\0')
+        log_warning("%s", opening->warning.text);
     *offered = (struct offered){.snapshot = opening->snapshot, .next = link->offered};
     link->offered = offered;
     tell_pages(link, opening->snapshot);
@@ -321,6 +342,7 @@ static void switch_to(struct link *link, uint64_t number)
     if (!snapshot)
         return;
     worker_switch(&link->worker, snapshot);
+    link->board.own_page->locked_bytes = snapshot->locked_bytes;
     tell_offer(link);
     say(link, CONTROL_SWITCHED, number, NULL);
 }
@@ -470,12 +492,38 @@ static void on_drain_end(uv_timer_t *timer)
 static void free_in_thread(struct errand *errand)
 {
     struct burial *burial = (struct burial *)errand;
-    snapshot_free(burial->snapshot);
+    if (burial->is_retired)
+        snapshot_bury(burial->snapshot);
+    else
+        snapshot_free(burial->snapshot);
 }
 
 static void on_freed(struct errand *errand)
 {
     free(errand);
+}
+
+static bool is_same_file(const struct generation *a, const struct generation *b)
+{
+    return a->device == b->device && a->inode == b->inode;
+}
+
+/* It was served, and is not, nor will be: another file has taken its place. A file that was merged
+ * into in place, or whose name came back, is the same one; and a candidate that was refused may be
+ * tried again. */
+static bool is_retired(const struct link *link, const struct generation *generation)
+{
+    const struct snapshot *current = link->worker.snapshot;
+    if (!current || generation->number >= current->generation.number ||
+        is_same_file(generation, &current->generation))
+        return false;
+    for (const struct offered *offered = link->offered; offered; offered = offered->next)
+        if (is_same_file(generation, &offered->snapshot->generation))
+            return false;
+    for (const struct opening *opening = link->openings; opening; opening = opening->next)
+        if (is_same_file(generation, &opening->generation))
+            return false;
+    return true;
 }
 
 static void on_unused(void *context, struct snapshot *snapshot)
@@ -487,6 +535,7 @@ static void on_unused(void *context, struct snapshot *snapshot)
         return;
     }
     burial->snapshot = snapshot;
+    burial->is_retired = is_retired(link, &snapshot->generation);
     burial->errand = (struct errand){.work = free_in_thread, .on_done = on_freed};
     errand_start(&burial->errand, &link->loop);
 }

@@ -192,6 +192,9 @@ static const char *probe_name(const struct snapshot *snapshot)
 
 int method_info(struct call *call)
 {
+    static const char *const holds[] = {[GENERATION_MAPPED] = "mapped",
+                                        [GENERATION_COPIED] = "copied",
+                                        [GENERATION_HUGE] = "huge pages"};
     struct reply *reply = call->reply;
     const struct snapshot *snapshot = call->dispatch->snapshot;
     struct act_info info = {0};
@@ -215,6 +218,7 @@ int method_info(struct call *call)
     reply_pair_number(reply, "mtime_ms",
                       (uint64_t)snapshot->generation.mtime.tv_sec * 1000 +
                           (uint64_t)snapshot->generation.mtime.tv_nsec / 1000000);
+    reply_pair_text(reply, "held", holds[snapshot->generation.hold]);
     reply_text(reply, "damage");
     reply_text_or_nil(reply, snapshot->damage);
     reply_pair_text(reply, "probe", probe_name(snapshot));

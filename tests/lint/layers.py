@@ -45,7 +45,7 @@ FOREIGN = {
     "curl/": ["client/actctl/admin.c"],
     "ini.h": ["daemon/config.c"],
     "msgpack.h": ["proto/", "client/"],
-    "sys/mman.h": ["tree/", "daemon/board.c", "daemon/config.c"],
+    "sys/mman.h": ["tree/", "daemon/board.c", "daemon/checker/copy.c", "daemon/config.c"],
 }
 
 GENERATED = ["build_config.h"]

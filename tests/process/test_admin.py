@@ -123,6 +123,7 @@ def test_metrics_and_stats_tell_the_same(actd):
         stats = daemon.stats()
     same = {
         ("tree", "mapped_bytes"): ("actd_tree_mapped_bytes", {}),
+        ("tree", "locked_bytes"): ("actd_tree_locked_bytes", {}),
         ("tree", "generation"): ("actd_tree_generation", {}),
         ("tree", "damaged"): ("actd_tree_damaged", {}),
         ("connections", "open"): ("actd_connections_open", {}),

@@ -12,6 +12,7 @@ NUMBERS = {
     "tree.table_cache_bytes": (0, 4 << 30),
     "tree.check_timeout_ms": (100, 24 * 3600000),
     "tree.settle_ms": (10, 3600000),
+    "tree.map_min_bytes": (0, 1 << 40),
     "listen.backlog": (1, 65535),
     "daemon.workers": (1, 256),
     "daemon.heartbeat_timeout_ms": (500, 3600000),
@@ -39,6 +40,9 @@ MODES = ["listen.unix_mode", "admin.unix_mode"]
 CHOICES = {
     "tree.verify": ["header", "structure", "digest"],
     "tree.watch": ["no", "yes"],
+    "tree.advice": ["random", "normal", "sequential"],
+    "tree.mlock": ["no", "top", "yes", "onfault"],
+    "tree.hugepages": ["no", "copy"],
     "log.level": ["error", "warning", "info", "debug"],
     "warmup.mode": ["none", "read"],
     "warmup.ready": ["before", "after"],

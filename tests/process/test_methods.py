@@ -247,6 +247,7 @@ def test_info_tells_what_is_served(cities, client):
         "size_bytes": stat.st_size,
         "root_offset": int.from_bytes(data[8:16], "little"),
         "mtime_ms": stat.st_mtime_ns // 1000000,
+        "held": "mapped",
         "damage": None,
         "metadata": NO_METADATA,
         "roots": [int.from_bytes(data[8:16], "little")],
@@ -332,6 +333,7 @@ STATS = COUNTED | {
         "mapped_bytes",
         "pss_bytes",
         "pss_age_ms",
+        "locked_bytes",
         "generation",
         "identity",
         "damaged",
@@ -352,7 +354,7 @@ WORKER_STATS = COUNTED | {
         "buffer_bytes",
         "age_ms",
     },
-    "tree": {"generation", "pss_bytes"},
+    "tree": {"generation", "pss_bytes", "locked_bytes"},
 }
 
 
