@@ -37,6 +37,7 @@ class BadDisk:
         self.path = path
         self.content = content
         self.bad_from = len(content)  # what lies behind it, and is not in memory, cannot be read
+        self.bad_to = float("inf")  # from here on it can be read again
         self.n_failed = 0
         self.is_hanging = self.is_killable = False
         self.is_asked = threading.Event()  # something is to be read, and is not
@@ -123,7 +124,7 @@ class BadDisk:
             return 0, struct.pack("<QII", 0, 0, 0)
         if request == READ:
             _, offset, size, *_ = READ_IN.unpack_from(body)
-            if offset < self.bad_from:
+            if not self.bad_from <= offset < self.bad_to:
                 return 0, self.content[offset : offset + size]
             self.n_failed += 1
             return errno.EIO, b""

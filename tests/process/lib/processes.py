@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import pathlib
+import re
 import resource
 import signal
 
@@ -39,6 +40,39 @@ def sockets_of(pid):
         with contextlib.suppress(FileNotFoundError):
             found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
     return {name for name in found if name.startswith("socket:")}
+
+
+class Mapping:
+    """A mapping of a process, as /proc/PID/smaps tells it."""
+
+    HEAD = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ (\S+) (\d+) *(.*)")
+
+    def __init__(self, head):
+        start, end, self.perms, self.device, inode, self.path = head.groups()
+        self.start, self.end, self.inode = int(start, 16), int(end, 16), int(inode)
+        self.kib = {}
+        self.flags = set()
+
+    @property
+    def size(self):
+        return self.end - self.start
+
+
+def mappings_of(pid, path):
+    """Those of the process whose path has this in it, by address; none if it is gone."""
+    found = []
+    try:
+        lines = pathlib.Path(f"/proc/{pid}/smaps").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    for line in lines:
+        if head := Mapping.HEAD.fullmatch(line):
+            found.append(Mapping(head))
+        elif line.startswith("VmFlags:"):
+            found[-1].flags = set(line.split()[1:])
+        elif value := re.fullmatch(r"(\w+): +(\d+) kB", line):
+            found[-1].kib[value[1]] = int(value[2])
+    return [mapping for mapping in found if str(path) in mapping.path]
 
 
 @contextlib.contextmanager
