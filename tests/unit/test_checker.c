@@ -4,6 +4,7 @@
  */
 #include "bytes.h"
 #include "daemon/checker/checker.h"
+#include "daemon/checker/copy.h"
 #include "daemon/config.h"
 #include "daemon/control.h"
 #include "daemon/snapshot.h"
@@ -97,6 +98,24 @@ int __wrap_act_verify(const struct act *tree, const struct act_verify_options *o
     return __real_act_verify(tree, options, ret_survey);
 }
 
+/* What it does when a copy is about to be made, and when it is. */
+static void (*before_copy)(void);
+static void (*after_copy)(void);
+static uint64_t map_min_bytes;
+
+int __wrap_copy_file(int fd, uint64_t size, copy_progress *on_progress, struct copy *ret);
+int __real_copy_file(int fd, uint64_t size, copy_progress *on_progress, struct copy *ret);
+
+int __wrap_copy_file(int fd, uint64_t size, copy_progress *on_progress, struct copy *ret)
+{
+    if (before_copy)
+        before_copy();
+    int r = __real_copy_file(fd, size, on_progress, ret);
+    if (after_copy)
+        after_copy();
+    return r;
+}
+
 /* ret_control: our end. */
 static pid_t start(const char *path, enum tree_verify verify, void (*before)(void),
                    int *ret_control)
@@ -106,6 +125,7 @@ static pid_t start(const char *path, enum tree_verify verify, void (*before)(voi
     config_init(&config);
     config.tree_path = strdup(path);
     config.tree_verify = verify;
+    config.tree_map_min_bytes = map_min_bytes;
     int shared = config_share(&config);
     assert_true(shared >= 0);
     config_deinit(&config);
@@ -525,6 +545,153 @@ static void progress_is_told(void **state)
     close(answer.fd);
 }
 
+/*
+ * Copies.
+ */
+
+static int reset_copies(void **state)
+{
+    (void)state;
+    before_copy = after_copy = NULL;
+    map_min_bytes = 0;
+    return 0;
+}
+
+static struct answer check_copied(const char *path, enum tree_verify verify)
+{
+    map_min_bytes = UINT64_C(1) << 40;
+    return check(path, verify);
+}
+
+/* It is a copy of what is in the file now, which nobody can change. */
+static void assert_copy(struct answer *answer, const char *path)
+{
+    struct stat st, copy;
+    struct generation wanted;
+    struct act_error error;
+    struct bytes bytes = bytes_read_file(path);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    char *content = malloc(bytes.len + 1);
+    if (answer->message.type != CONTROL_CANDIDATE)
+        fail_msg("refused: %s", answer->message.text);
+    assert_int_equal(fstat(file, &st), 0);
+    assert_int_equal(fstat(answer->fd, &copy), 0);
+    assert_true(copy.st_ino != st.st_ino || copy.st_dev != st.st_dev);
+    assert_int_equal(pread(answer->fd, content, bytes.len + 1, 0), bytes.len);
+    assert_memory_equal(content, bytes.p, bytes.len);
+    assert_int_equal(fcntl(answer->fd, F_GET_SEALS),
+                     F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+    assert_int_equal(fcntl(answer->fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+    /* And the facts are the file's. */
+    assert_int_equal(generation_examine(file, path, &wanted, &error), 0);
+    wanted.hold = GENERATION_COPIED;
+    wanted.copy_device = copy.st_dev;
+    wanted.copy_inode = copy.st_ino;
+    assert_memory_equal(&answer->message.generation, &wanted, sizeof wanted);
+    free(content);
+    bytes_free(&bytes);
+    close(file);
+    close(answer->fd);
+}
+
+static void a_copy_has_the_files_facts(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"cities.act", "built/e.act"};
+    for (size_t i = 0; i < N_ELEMENTS(names); i++) {
+        for (enum tree_verify verify = TREE_VERIFY_HEADER; verify <= TREE_VERIFY_STRUCTURE;
+             verify++) {
+            char path[4096];
+            snprintf(path, sizeof path, "%s", test_data_path(names[i]));
+            struct answer answer = check_copied(path, verify);
+            assert_copy(&answer, path);
+        }
+    }
+}
+
+static bool is_done; /* in the child */
+
+static void write_another(void)
+{
+    if (is_done)
+        return;
+    is_done = true;
+    struct bytes other = data("shakespeare.act");
+    int fd = open(path_of("file"), O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || pwrite(fd, other.p, other.len, 0) != (ssize_t)other.len ||
+        ftruncate(fd, (off_t)other.len) < 0)
+        _exit(98);
+    close(fd);
+    bytes_free(&other);
+}
+
+static void change_mode(void)
+{
+    struct stat st;
+    if (stat(path_of("file"), &st) < 0 || chmod(path_of("file"), st.st_mode ^ 1) < 0)
+        _exit(98);
+}
+
+static void change_mode_once(void)
+{
+    if (!is_done)
+        change_mode();
+    is_done = true;
+}
+
+static void cut(void)
+{
+    if (truncate(path_of("file"), 4096) < 0)
+        _exit(98);
+}
+
+static void a_file_that_changes_while_it_is_copied_is_copied_again(void **state)
+{
+    (void)state;
+    static void (*const changes[])(void) = {write_another, change_mode_once};
+    for (size_t i = 0; i < 2 * N_ELEMENTS(changes); i++) {
+        const char *path = write_bytes(data("cities.act"));
+        before_copy = i % 2 ? changes[i / 2] : NULL;
+        after_copy = i % 2 ? NULL : changes[i / 2];
+        struct answer answer = check_copied(path, TREE_VERIFY_STRUCTURE);
+        assert_copy(&answer, path);
+    }
+}
+
+static void a_file_that_never_rests_is_not_copied(void **state)
+{
+    (void)state;
+    const char *path = write_bytes(data("cities.act"));
+    after_copy = change_mode;
+    struct answer answer = check_copied(path, TREE_VERIFY_HEADER);
+    assert_refusal(&answer, path, "it is being written");
+    after_copy = NULL;
+    before_copy = cut;
+    answer = check_copied(path, TREE_VERIFY_HEADER);
+    assert_refusal(&answer, path, "outside the file (4096 bytes)");
+}
+
+static void limit_files_to_less(void)
+{
+    struct rlimit limit = {.rlim_cur = 1000000, .rlim_max = 1000000};
+    if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
+        _exit(98);
+}
+
+/* It is no state of the file, so it may be better the next time: no facts are told. */
+static void what_finds_no_room_is_refused_for_now(void **state)
+{
+    (void)state;
+    int control;
+    const char *path = write_bytes(data("cities.act"));
+    map_min_bytes = UINT64_C(1) << 40;
+    pid_t pid = start(path, TREE_VERIFY_HEADER, limit_files_to_less, &control);
+    struct answer answer = finish(pid, control);
+    assert_int_equal(answer.message.type, CONTROL_REFUSED);
+    assert_int_equal(answer.message.generation.inode, 0);
+    assert_non_null(strstr(answer.message.text, "copying it to memory takes 2325419 bytes"));
+}
+
 static void of_a_long_name_the_end_is_told(void **state)
 {
     (void)state;
@@ -577,6 +744,11 @@ int main(void)
         cmocka_unit_test(it_ends_with_its_socket),
         cmocka_unit_test(the_answer_waits_for_room),
         cmocka_unit_test(progress_is_told),
+        cmocka_unit_test_teardown(a_copy_has_the_files_facts, reset_copies),
+        cmocka_unit_test_teardown(a_file_that_changes_while_it_is_copied_is_copied_again,
+                                  reset_copies),
+        cmocka_unit_test_teardown(a_file_that_never_rests_is_not_copied, reset_copies),
+        cmocka_unit_test_teardown(what_finds_no_room_is_refused_for_now, reset_copies),
         cmocka_unit_test(of_a_long_name_the_end_is_told),
         cmocka_unit_test(without_a_configuration_it_says_so),
     };
