@@ -6,6 +6,10 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#ifndef MADV_POPULATE_READ
+#    define MADV_POPULATE_READ 22
+#endif
+
 int act_advise(const struct act *tree, enum act_advice advice)
 {
     static const int kernels[] = {[ACT_ADVICE_RANDOM] = MADV_RANDOM,
@@ -24,15 +28,26 @@ int act_advise(const struct act *tree, enum act_advice advice)
  * wait: so it is done in pieces. */
 #define LOCK_BYTES ((uint64_t)32 * 1024 * 1024)
 
-/* mlock2 also for what mlock does: sanitizers make that one do nothing. */
-static int lock_now(const uint8_t *p, uint64_t len)
+/* Reads pages that are locked as soon as they are there. mlock would do it, but where a page cannot
+ * be read Linux tries that one again and again, for ever; only before 5.14 there is nothing else.
+ */
+static int read_piece(const uint8_t *p, uint64_t len)
 {
-    for (uint64_t at = 0; at < len; at += LOCK_BYTES) {
+    if (madvise((void *)(uintptr_t)p, len, MADV_POPULATE_READ) == 0)
+        return 0;
+    if (errno == EINVAL && mlock2(p, len, 0) == 0)
+        return 0;
+    return errno == EFAULT || errno == EHWPOISON ? -EIO : -errno;
+}
+
+static int read_all(const uint8_t *p, uint64_t len)
+{
+    int r = 0;
+    for (uint64_t at = 0; at < len && r == 0; at += LOCK_BYTES) {
         uint64_t left = len - at;
-        if (mlock2(p + at, left < LOCK_BYTES ? left : LOCK_BYTES, 0) < 0)
-            return -errno;
+        r = read_piece(p + at, left < LOCK_BYTES ? left : LOCK_BYTES);
     }
-    return 0;
+    return r;
 }
 
 int act_lock(const struct act *tree, uint64_t offset, uint64_t len, bool is_on_fault)
@@ -42,10 +57,11 @@ int act_lock(const struct act *tree, uint64_t offset, uint64_t len, bool is_on_f
     if (tree->map.mapped == 0 || len == 0 || end < len || end > tree->map.mapped)
         return ACT_MISS;
     const uint8_t *p = tree->map.base + begin;
-    /* Costs nothing, and the limit is asked for all of it. */
+    /* Reads nothing, and the limit is asked for all of it. Not mlock, also because sanitizers make
+     * that one do nothing. */
     if (mlock2(p, end - begin, MLOCK_ONFAULT) < 0)
         return -errno;
-    return is_on_fault ? 0 : lock_now(p, end - begin);
+    return is_on_fault ? 0 : read_all(p, end - begin);
 }
 
 void act_unlock(const struct act *tree)

@@ -67,9 +67,10 @@ static void warn(struct keep_warning *warning, const struct snapshot *snapshot, 
                  "generation before (RLIMIT_MEMLOCK): raise LimitMEMLOCK= of the unit, or ulimit "
                  "-l, to twice as much as is needed",
                  (uint64_t)limit.rlim_cur);
+    else if (error == -EIO)
+        snprintf(text, sizeof text, "a part of the file could not be read: check the disk");
     else
-        snprintf(text, sizeof text, "%s: memory is short, or the file cannot be read",
-                 strerror(-error));
+        snprintf(text, sizeof text, "the system refuses: %s", strerror(-error));
     snprintf(warning->text, sizeof warning->text,
              "%.400s: served without being locked in memory: tree.mlock = %s needs %" PRIu64
              " bytes, and %s",

@@ -7,6 +7,7 @@ import fcntl
 import mmap
 import os
 import pathlib
+import re
 import resource
 import shutil
 import signal
@@ -106,7 +107,7 @@ def test_all_is_locked_and_read_before_it_is_served(actd, path):
     size = whole_pages(path.stat().st_size)
     assert locked(daemon) == [size, size]
     for [mapping] in each_worker(daemon, path):
-        assert "lo" in mapping.flags and "lf" not in mapping.flags
+        assert "lo" in mapping.flags
         assert mapping.kib["Rss"] * 1024 == size
     check_serves(daemon, 1)
 
@@ -183,14 +184,16 @@ def test_a_limit_of_locked_memory_is_told_and_the_file_served_without(actd, limi
             "generation before (RLIMIT_MEMLOCK): raise LimitMEMLOCK= of the unit, or ulimit -l, "
             "to twice as much as is needed"
         )
-        assert daemon.log.count(f"warning: worker 0: {wanted}") == 1
-        assert daemon.log.count(f"warning: worker 1: {wanted}") == 1
+        for worker in range(2):
+            daemon.wait_log(re.escape(f"warning: worker {worker}: {wanted}"))
         assert locked(daemon) == [0, 0]
         versions.put(path, 2)
         path.chmod(0o644)
         reload.accepted(daemon)
         check_serves(daemon, 2)
-        assert daemon.log.count("served without being locked") == 4
+        # Once for each generation and worker.
+        without = "served without being locked"
+        eventually(lambda: daemon.log.count(without) == 4, "four warnings")
         daemon.stop()
 
 
@@ -207,6 +210,23 @@ def test_a_top_that_cannot_be_read_is_refused(actd, path, tmp_path):
         check_serves_as_ever(daemon)
         reload.swap_link(link, path)
         reload.accepted(daemon)
+        daemon.stop()
+
+
+def test_what_cannot_all_be_read_is_served_without_being_locked(actd, path, tmp_path):
+    content = versions.build(tmp_path / "other.act", 2).read_bytes()
+    link = tmp_path / "link.act"
+    link.symlink_to(path)
+    with BadDisk(tmp_path / "disk.act", content) as disk:
+        daemon = actd(link, {**TWO, "tree.mlock": "yes"})
+        disk.bad_from, disk.bad_to = PAGE, (len(content) - 1) // PAGE * PAGE
+        reload.swap_link(link, disk.path)
+        assert reload.accepted(daemon) == 2
+        why = "a part of the file could not be read: check the disk"
+        eventually(lambda: daemon.log.count(why) == 2, "two warnings")
+        for pid in daemon.worker_pids():
+            eventually(lambda pid=pid: not mappings_of(pid, path), "the one before to go")
+        assert locked(daemon) == [0, 0]
         daemon.stop()
 
 

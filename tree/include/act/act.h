@@ -214,8 +214,8 @@ ACT_PUBLIC size_t act_top(const struct act *tree, struct act_range *ret_ranges, 
  * system's (RLIMIT_MEMLOCK); it is asked before anything is read. Ranges may overlap.
  *
  * 0, ACT_MISS (there are no such bytes, or the tree was opened from memory), or -errno: -ENOMEM or
- * -EPERM where the limit is too low, -ENOMEM or -EAGAIN where not all could be read or memory is
- * short. Then part of the range may be locked.
+ * -EPERM where the limit is too low, -EIO where not all could be read, another one where memory
+ * is short. Then part of the range may be locked.
  */
 ACT_PUBLIC int act_lock(const struct act *tree, uint64_t offset, uint64_t len, bool is_on_fault);
 
