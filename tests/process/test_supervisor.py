@@ -365,9 +365,10 @@ def test_workers_that_cannot_map_the_file_are_started_ever_more_rarely(crew, dia
         first_s = wait_failures(1)
         # After 50, 100, 200 and 400 ms.
         assert wait_failures(5) - first_s > 0.375
-        limit = f"the limit for all of it is {LITTLE_BYTES} bytes (RLIMIT_AS): raise LimitAS="
-        assert f"{tree}: a worker cannot map it: cannot map: this takes {SPARSE_BYTES}" in daemon.log
-        assert limit in daemon.log
+        why = f"a worker cannot map it: cannot map: this takes {SPARSE_BYTES} bytes of address space"
+        assert f"{tree}: {why}" in daemon.log
+        why = f"the limit for all of it is {LITTLE_BYTES} bytes (RLIMIT_AS): raise LimitAS="
+        assert why in daemon.log
         assert [worker_of(client) for client in kept + dial(daemon, 8)] == [other] * 12
     wait_replaced(daemon, pid)
     check_even(kept + dial(daemon, 60))
