@@ -2,7 +2,7 @@
  * fuzz_tree: any file and any keys. Input: the file's length (u16, little-endian), the file, then
  * keys, each a byte of length and that many bytes. get, exists and node must agree on every key,
  * and on every position that a walk from the root finds; and so must a tree with a cache of sibling
- * tables, before and after it is filled.
+ * tables, before and after it is filled. The pages that lookups pass first are some of the file's.
  */
 #include "bytes.h"
 #include "consistent.h"
@@ -38,6 +38,25 @@ static void check_keys(const struct act *tree, const struct act *cached, struct 
     }
 }
 
+/* What lookups pass first lies in the file, in order, the root among it. */
+static void check_top(const struct act *tree, size_t max)
+{
+    struct act_info info;
+    struct act_range ranges[ACT_TOP_MAX];
+    uint64_t end = 0;
+    bool has_root = false;
+    act_info(tree, &info);
+    size_t n = act_top(tree, ranges, max);
+    for (size_t i = 0; i < n; i++) {
+        if (ranges[i].len == 0 || (i > 0 && ranges[i].offset <= end))
+            check("pages out of order");
+        end = ranges[i].offset + ranges[i].len;
+        has_root |= info.root_offset >= ranges[i].offset && info.root_offset < end;
+    }
+    if (n > max || end > info.size_bytes || !has_root)
+        check("the pages that lookups pass first are wrong");
+}
+
 static void check_file(struct slice file, struct slice keys)
 {
     struct act *tree, *cached;
@@ -50,6 +69,8 @@ static void check_file(struct slice file, struct slice keys)
     check(consistent_below_root(tree, WALK_POSITIONS, WALK_DEPTH));
     check(consistent_below_root(cached, WALK_POSITIONS, WALK_DEPTH));
     check_keys(tree, cached, keys);
+    check_top(tree, 1);
+    check_top(tree, ACT_TOP_MAX);
     act_close(tree);
     act_close(cached);
 }

@@ -365,7 +365,7 @@ def test_workers_that_cannot_map_the_file_are_started_ever_more_rarely(crew, dia
         first_s = wait_failures(1)
         # After 50, 100, 200 and 400 ms.
         assert wait_failures(5) - first_s > 0.375
-        why = f"a worker cannot map it: cannot map: this takes {SPARSE_BYTES} bytes of address space"
+        why = f"a worker cannot map it: cannot map: this takes {SPARSE_BYTES} bytes of address"
         assert f"{tree}: {why}" in daemon.log
         why = f"the limit for all of it is {LITTLE_BYTES} bytes (RLIMIT_AS): raise LimitAS="
         assert why in daemon.log
