@@ -17,12 +17,14 @@ static int read_all(struct warmup *warmup, char *block)
 {
     uint64_t offset = 0;
     while (!warmup->stop) {
-        ssize_t n = pread(warmup->fd, block, READ_BYTES, (off_t)offset);
+        /* Not to the file's end: a copy in huge pages is longer than the tree. */
+        uint64_t left = warmup->progress->total_bytes - offset;
+        ssize_t n = pread(warmup->fd, block, left < READ_BYTES ? left : READ_BYTES, (off_t)offset);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return -errno;
-        if (n == 0 || offset >= warmup->progress->total_bytes)
+        if (n == 0)
             return 0;
         offset += (uint64_t)n;
         warmup->progress->read_bytes = offset;
