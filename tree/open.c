@@ -47,22 +47,24 @@ static int refuse_errno(struct act_error *error, const char *name, const char *w
     return refuse(error, name, -saved, "%s: %s", what, strerror(saved));
 }
 
-/* "Cannot allocate memory" is about address space here, and does not say how much of it. */
+/* ENOMEM is about address space here, and its text does not say so, nor how much of it. */
 static int refuse_map(struct act_error *error, const char *name, uint64_t bytes)
 {
     struct rlimit limit;
     if (errno != ENOMEM)
         return refuse_errno(error, name, "cannot map");
     if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-        return refuse(error, name, -ENOMEM,
-                      "cannot map: this takes %llu bytes of address space beside what is in use, "
-                      "and the limit for all of it is %llu bytes (RLIMIT_AS): raise LimitAS= of "
-                      "the unit, or ulimit -v",
-                      (unsigned long long)bytes, (unsigned long long)limit.rlim_cur);
-    return refuse(error, name, -ENOMEM,
-                  "cannot map: the system refuses %llu bytes of address space, and no limit of the "
-                  "process (RLIMIT_AS) is the reason",
-                  (unsigned long long)bytes);
+        return refuse(
+            error, name, -ENOMEM,
+            "cannot map: %s: this takes %llu bytes of address space beside what is in use, "
+            "and the limit for all of it is %llu bytes (RLIMIT_AS): raise LimitAS= of "
+            "the unit, or ulimit -v",
+            strerror(ENOMEM), (unsigned long long)bytes, (unsigned long long)limit.rlim_cur);
+    return refuse(
+        error, name, -ENOMEM,
+        "cannot map: %s: the system refuses %llu bytes of address space, and no limit of the "
+        "process (RLIMIT_AS) is the reason",
+        strerror(ENOMEM), (unsigned long long)bytes);
 }
 
 static const char *kind_of_file(mode_t mode)

@@ -475,8 +475,9 @@ def test_too_little_address_space_is_told(actd, path):
         return  # the shadow memory itself needs more
     os.truncate(path, 4 << 30)
     limit = (
-        "cannot map: this takes {} bytes of address space beside what is in use, and the limit "
-        "for all of it is 3221225472 bytes (RLIMIT_AS): raise LimitAS= of the unit, or ulimit -v"
+        "cannot map: Cannot allocate memory: this takes {} bytes of address space beside what is "
+        "in use, and the limit for all of it is 3221225472 bytes (RLIMIT_AS): raise LimitAS= of "
+        "the unit, or ulimit -v"
     )
     log = refused(path, preexec_fn=limit_address_space)
     assert f"{path}: {limit.format(4 << 30)}" in log

@@ -339,7 +339,8 @@ static void too_little_address_space_is_named(void **state)
     assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
     assert_int_equal(r, -ENOMEM);
     assert_string_equal(error.message,
-                        "large: cannot map: this takes 1099511627776 bytes of address space beside "
+                        "large: cannot map: Cannot allocate memory: this takes 1099511627776 bytes "
+                        "of address space beside "
                         "what is in use, and the limit for all of it is 17179869184 bytes "
                         "(RLIMIT_AS): raise LimitAS= of the unit, or ulimit -v");
     /* More than any process has. */
