@@ -14,14 +14,12 @@ struct act {
     enum act_metadata_state metadata_state;
     struct act_metadata metadata; /* section 11; valid from ACT_METADATA_FOREIGN on */
     enum act_values values;
-    struct tables *tables;       /* owned; NULL: none */
-    const struct engine *engine; /* how this machine looks keys up: see engine.h */
-
-    size_t reserved_bytes; /* of address space that are ours, from map.base; 0: none */
-    size_t page_bytes;     /* of the mapping: the machine's, or huge */
     struct tables *tables;            /* owned; NULL: none */
     const struct engine *engine;      /* how this machine looks keys up: see engine.h */
     struct residency_bits *residency; /* borrowed; NULL: lookups may wait for the disk */
+
+    size_t reserved_bytes; /* of address space that are ours, from map.base; 0: none */
+    size_t page_bytes;     /* of the mapping: the machine's, or huge */
 };
 
 /* For a walk along a key of so many bytes, or of at most so many. */

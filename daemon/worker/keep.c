@@ -95,7 +95,7 @@ static void lock_share(struct snapshot *snapshot, uint64_t mode, struct keep_war
 }
 
 void keep_settle(struct snapshot *snapshot, const struct config *config,
-                      struct keep_warning *ret_warning)
+                 struct keep_warning *ret_warning)
 {
     static const enum act_advice advice[] = {[TREE_ADVICE_RANDOM] = ACT_ADVICE_RANDOM,
                                              [TREE_ADVICE_NORMAL] = ACT_ADVICE_NORMAL,

@@ -20,4 +20,4 @@ struct keep_warning {
  * those cannot be read it is damaged.
  */
 void keep_settle(struct snapshot *snapshot, const struct config *config,
-                      struct keep_warning *ret_warning);
+                 struct keep_warning *ret_warning);
