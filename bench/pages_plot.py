@@ -1,0 +1,165 @@
+"""Plots of what bench/pages has measured, by gnuplot: each as PNG and SVG."""
+import os
+import shutil
+import subprocess
+
+import pages_tools as tools
+
+TERMINALS = {
+    "png": "pngcairo size 1000,620 font 'Sans,12' linewidth 1.5",
+    "svg": "svg size 1000,620 font 'Sans,14' linewidth 1.5 background '#ffffff'",
+}
+# Seen apart also by those who see fewer colours (Okabe and Ito).
+BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#777777"
+COMMON = """
+set encoding utf8
+set border 3 linecolor rgb '#444444'
+set tics nomirror
+set grid ytics linecolor rgb '#dddddd'
+set key below samplen 2.5 spacing 1.2
+set style fill solid 0.85 noborder
+"""
+BARS = """
+set style data histograms
+set style histogram clustered gap 1.2
+set boxwidth 0.9
+set yrange [0:*]
+"""
+TIMEOUT_S = 60
+
+
+def is_there():
+    return shutil.which("gnuplot") is not None
+
+
+def block(name, lines):
+    return f"${name} << END\n" + "".join(" ".join(map(str, line)) + "\n" for line in lines) + "END\n"
+
+
+def curve(name, colour, title, dash=1, points=7):
+    style = f"lines dashtype {dash}" if points == 0 else f"linespoints pointtype {points} " \
+        f"pointsize 1 dashtype {dash}"
+    return f"${name} with {style} linewidth 1.6 linecolor rgb '{colour}' title '{title}'"
+
+
+def draw_first(result):
+    script, curves = "", []
+    for (name, samples), colour in zip(result["samples_us"].items(), (RED, BLUE, GREEN)):
+        ordered = sorted(samples)
+        script += block(name, [(x, 100 * (i + 1) / len(ordered)) for i, x in enumerate(ordered)])
+        curves.append(curve(name, colour, f"asked for the {name} time", points=0))
+    return script + """
+set logscale x
+set grid xtics linecolor rgb '#dddddd'
+set xlabel 'time of a lookup, microseconds (log scale)'
+set ylabel 'lookups that were at most so long, %'
+set yrange [0:101]
+set format x '%g'
+""" + "plot " + ", ".join(curves)
+
+
+def draw_access(result):
+    rows = [(row["pattern"], row["us"], row["major"] + row["minor"]) for row in result["rows"]]
+    return block("rows", rows) + BARS + f"""
+set ylabel 'microseconds a lookup'
+set y2label 'page faults a lookup'
+set y2range [0:*]
+set y2tics
+set border 11
+plot $rows using 2:xtic(1) linecolor rgb '{BLUE}' title 'time a lookup (left)', \\
+     $rows using 3 axes x1y2 linecolor rgb '{ORANGE}' title 'page faults a lookup (right)'
+"""
+
+
+def draw_scan(result):
+    rates = {(row["state"], row["advice"]): row["mb_per_s"] for row in result["rows"]}
+    advices = list(dict.fromkeys(row["advice"] for row in result["rows"]))
+    rows = [(f'"madvise {advice}"', rates[("cold", advice)], rates[("warm", advice)])
+            for advice in advices]
+    return block("rows", rows) + BARS + f"""
+set ylabel 'MB a second'
+plot $rows using 2:xtic(1) linecolor rgb '{BLUE}' title 'file not in memory', \\
+     $rows using 3 linecolor rgb '{ORANGE}' title 'file in memory'
+"""
+
+
+def draw_open(result):
+    script, curves = "", []
+    looks = {("read", "cold"): (RED, 1), ("read", "warm"): (ORANGE, 2), ("map", "cold"): (BLUE, 1),
+             ("map", "warm"): (GREEN, 2)}
+    for (how, state), (colour, dash) in looks.items():
+        points = [(row["bytes"] / tools.MB, row["total_ms"]) for row in result["rows"]
+                  if (row["how"], row["state"]) == (how, state)]
+        if points:
+            script += block(f"{how}_{state}", points)
+            text = "mapped" if how == "map" else "read into memory"
+            where = "not in memory" if state == "cold" else "in memory"
+            curves.append(curve(f"{how}_{state}", colour, f"{text}, file {where}", dash))
+    return script + """
+set logscale xy
+set xlabel 'size of the file, MB (log scale)'
+set ylabel 'from opening to the first answer, ms (log scale)'
+set format '%g'
+set offsets graph 0.03, graph 0.03, 0, 0
+""" + "plot " + ", ".join(curves)
+
+
+def draw_disk(result):
+    script, curves = "", []
+    for mode, colour in (("inline", RED), ("offload", BLUE)):
+        rows = [row for row in result["rows"] if row["mode"] == mode]
+        for number, (key, text) in enumerate((("hot_p50_us", "p50"), ("hot_p99_us", "p99"),
+                                              ("hot_p999_us", "p99.9"))):
+            name = f"{mode}_{key}"
+            script += block(name, [(row["delay_ms"], row[key]) for row in rows])
+            curves.append(curve(name, colour, f"cold.mode = {mode}, {text}", (3, 1, 2)[number],
+                                (6, 7, 9)[number]))
+    rows = [(row["delay_ms"], row["alone_p99_us"]) for row in result["rows"]
+            if row["mode"] == "offload"]
+    script += block("alone", rows)
+    curves.append(curve("alone", GREY, "hot lookups alone, p99", 1, 0))
+    return script + """
+set logscale xy
+set key below maxrows 3
+set xlabel 'a read of the disk, ms (log scale)'
+set ylabel 'a hot lookup, microseconds (log scale)'
+set format '%g'
+set offsets graph 0.03, graph 0.03, 0, 0
+""" + "plot " + ", ".join(curves)
+
+
+def draw_memory(result):
+    keys = (("loaded_pss_mb", RED, "each has read the file: Pss", 1, 7),
+            ("mapped_rss_mb", GREY, "the mapping: Rss, where shared pages count again", 2, 6),
+            ("workers_pss_mb", BLUE, "workers with one mapped file: Pss", 1, 7))
+    script, curves = "", []
+    for key, colour, title, dash, points in keys:
+        script += block(key, [(row["workers"], row[key]) for row in result["rows"]])
+        curves.append(curve(key, colour, title, dash, points))
+    return script + """
+set xlabel 'processes'
+set ylabel 'memory of all of them, MB'
+set yrange [0:*]
+set xrange [0:*]
+set xtics 1
+""" + "plot " + ", ".join(curves)
+
+
+DRAWINGS = {"first": draw_first, "access": draw_access, "scan": draw_scan, "open": draw_open,
+            "disk": draw_disk, "memory": draw_memory}
+
+
+def draw(name, result, directory):
+    """The paths of what is drawn."""
+    body = DRAWINGS[name](result)
+    title = result["title"].replace("'", "''")
+    paths = []
+    for suffix, terminal in TERMINALS.items():
+        path = os.path.join(directory, f"{name}.{suffix}")
+        script = f"set terminal {terminal}\nset output '{path}'\nset title '{title}'\n"
+        ended = subprocess.run(["gnuplot"], input=script + COMMON + body + "\n", text=True,
+                               capture_output=True, timeout=TIMEOUT_S)
+        if ended.returncode != 0 or not os.path.exists(path):
+            raise tools.Failed(f"gnuplot cannot draw {name}:\n{ended.stderr.strip()}")
+        paths.append(path)
+    return paths
