@@ -17,7 +17,7 @@
 
 /* What a key takes in the file, beside its byte string: measured. */
 #define BYTES_PER_KEY     15
-#define BYTES_PER_STRING  26
+#define BYTES_PER_STRING  21
 #define READ_BYTES        ((size_t)1 << 20)
 #define VALUE_BYTES_MAX   ((uint64_t)1 << 20)
 #define SINCE_DROP_TRIES  20

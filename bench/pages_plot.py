@@ -15,8 +15,9 @@ COMMON = """
 set encoding utf8
 set border 3 linecolor rgb '#444444'
 set tics nomirror
-set grid ytics linecolor rgb '#dddddd'
-set key below samplen 2.5 spacing 1.2
+set grid ytics linetype 1 linecolor rgb '#cccccc' linewidth 0.5
+set key at screen 0.5, screen 0.905 top center horizontal Left reverse samplen 2.5 spacing 1.2
+set tmargin 6
 set style fill solid 0.85 noborder
 """
 BARS = """
@@ -24,6 +25,7 @@ set style data histograms
 set style histogram clustered gap 1.2
 set boxwidth 0.9
 set yrange [0:*]
+set offsets 0, 0, graph 0.08, 0
 """
 TIMEOUT_S = 60
 
@@ -33,13 +35,30 @@ def is_there():
 
 
 def block(name, lines):
-    return f"${name} << END\n" + "".join(" ".join(map(str, line)) + "\n" for line in lines) + "END\n"
+    text = "".join(" ".join(map(str, line)) + "\n" for line in lines)
+    return f"${name} << END\n{text}END\n"
 
 
 def curve(name, colour, title, dash=1, points=7):
     style = f"lines dashtype {dash}" if points == 0 else f"linespoints pointtype {points} " \
         f"pointsize 1 dashtype {dash}"
     return f"${name} with {style} linewidth 1.6 linecolor rgb '{colour}' title '{title}'"
+
+
+def curves_text(curves):
+    return "plot " + ", ".join(curves)
+
+
+def x_range(values):
+    """Of a log scale: a little beyond them."""
+    return f"set xrange [{min(values) / 1.5}:{max(values) * 1.5}]\n"
+
+
+def bars(name, column, at, colour, title, form, axes="x1y1"):
+    """Of two that stand side by side, with their figures on top."""
+    return (f"${name} using {column}:xtic(1) axes {axes} linecolor rgb '{colour}' title '{title}', "
+            f"${name} using ($0{at}):{column}:(sprintf('{form}', ${column})) axes {axes} "
+            "with labels offset 0,0.6 notitle")
 
 
 def draw_first(result):
@@ -50,25 +69,26 @@ def draw_first(result):
         curves.append(curve(name, colour, f"asked for the {name} time", points=0))
     return script + """
 set logscale x
-set grid xtics linecolor rgb '#dddddd'
+set grid xtics linetype 1 linecolor rgb '#cccccc' linewidth 0.5
 set xlabel 'time of a lookup, microseconds (log scale)'
 set ylabel 'lookups that were at most so long, %'
 set yrange [0:101]
 set format x '%g'
-""" + "plot " + ", ".join(curves)
+""" + curves_text(curves)
 
 
 def draw_access(result):
     rows = [(row["pattern"], row["us"], row["major"] + row["minor"]) for row in result["rows"]]
-    return block("rows", rows) + BARS + f"""
+    script = block("rows", rows) + BARS + """
 set ylabel 'microseconds a lookup'
 set y2label 'page faults a lookup'
 set y2range [0:*]
 set y2tics
 set border 11
-plot $rows using 2:xtic(1) linecolor rgb '{BLUE}' title 'time a lookup (left)', \\
-     $rows using 3 axes x1y2 linecolor rgb '{ORANGE}' title 'page faults a lookup (right)'
 """
+    return script + curves_text([
+        bars("rows", 2, "-0.16", BLUE, "time a lookup (left)", "%.3g"),
+        bars("rows", 3, "+0.16", ORANGE, "page faults a lookup (right)", "%.3g", "x1y2")])
 
 
 def draw_scan(result):
@@ -76,11 +96,9 @@ def draw_scan(result):
     advices = list(dict.fromkeys(row["advice"] for row in result["rows"]))
     rows = [(f'"madvise {advice}"', rates[("cold", advice)], rates[("warm", advice)])
             for advice in advices]
-    return block("rows", rows) + BARS + f"""
-set ylabel 'MB a second'
-plot $rows using 2:xtic(1) linecolor rgb '{BLUE}' title 'file not in memory', \\
-     $rows using 3 linecolor rgb '{ORANGE}' title 'file in memory'
-"""
+    return block("rows", rows) + BARS + "set ylabel 'MB a second'\n" + curves_text([
+        bars("rows", 2, "-0.16", BLUE, "file not in memory", "%.0f"),
+        bars("rows", 3, "+0.16", ORANGE, "file in memory", "%.0f")])
 
 
 def draw_open(result):
@@ -100,8 +118,7 @@ set logscale xy
 set xlabel 'size of the file, MB (log scale)'
 set ylabel 'from opening to the first answer, ms (log scale)'
 set format '%g'
-set offsets graph 0.03, graph 0.03, 0, 0
-""" + "plot " + ", ".join(curves)
+""" + x_range([row["bytes"] / tools.MB for row in result["rows"]]) + curves_text(curves)
 
 
 def draw_disk(result):
@@ -111,21 +128,23 @@ def draw_disk(result):
         for number, (key, text) in enumerate((("hot_p50_us", "p50"), ("hot_p99_us", "p99"),
                                               ("hot_p999_us", "p99.9"))):
             name = f"{mode}_{key}"
-            script += block(name, [(row["delay_ms"], row[key]) for row in rows])
+            script += block(name, [(row["delay_ms"], row[key] / 1000) for row in rows])
             curves.append(curve(name, colour, f"cold.mode = {mode}, {text}", (3, 1, 2)[number],
                                 (6, 7, 9)[number]))
-    rows = [(row["delay_ms"], row["alone_p99_us"]) for row in result["rows"]
+    rows = [(row["delay_ms"], row["alone_p99_us"] / 1000) for row in result["rows"]
             if row["mode"] == "offload"]
     script += block("alone", rows)
     curves.append(curve("alone", GREY, "hot lookups alone, p99", 1, 0))
+    delays = [delay for delay, _ in rows]
+    script += f"set xtics ({', '.join(map(str, delays))})\n" + x_range(delays)
     return script + """
 set logscale xy
-set key below maxrows 3
+set key maxrows 3
+set tmargin 8
 set xlabel 'a read of the disk, ms (log scale)'
-set ylabel 'a hot lookup, microseconds (log scale)'
+set ylabel 'a hot lookup, ms (log scale)'
 set format '%g'
-set offsets graph 0.03, graph 0.03, 0, 0
-""" + "plot " + ", ".join(curves)
+""" + curves_text(curves)
 
 
 def draw_memory(result):
@@ -137,26 +156,36 @@ def draw_memory(result):
         script += block(key, [(row["workers"], row[key]) for row in result["rows"]])
         curves.append(curve(key, colour, title, dash, points))
     return script + """
+set tmargin 8
 set xlabel 'processes'
 set ylabel 'memory of all of them, MB'
 set yrange [0:*]
-set xrange [0:*]
+set xrange [0.5:*]
 set xtics 1
-""" + "plot " + ", ".join(curves)
+set offsets 0, 0.5, 0, 0
+""" + curves_text(curves)
 
 
 DRAWINGS = {"first": draw_first, "access": draw_access, "scan": draw_scan, "open": draw_open,
             "disk": draw_disk, "memory": draw_memory}
 
 
-def draw(name, result, directory):
+def title_of(result, conditions):
+    """Two lines above the key, in gnuplot's markup, where some characters have a meaning."""
+    small = conditions.replace("_", "\\\\_")
+    return (f'set label "{{/:Bold {result["title"]}}}" at screen 0.5, screen 0.965 center\n'
+            f'set label "{{/*0.8 {small}}}" at screen 0.5, screen 0.925 center\n')
+
+
+def draw(name, result, conditions, directory):
     """The paths of what is drawn."""
     body = DRAWINGS[name](result)
-    title = result["title"].replace("'", "''")
     paths = []
     for suffix, terminal in TERMINALS.items():
         path = os.path.join(directory, f"{name}.{suffix}")
-        script = f"set terminal {terminal}\nset output '{path}'\nset title '{title}'\n"
+        where = path.replace("'", "''")
+        script = f"set terminal {terminal}\nset output '{where}'\n"
+        script += title_of(result, conditions)
         ended = subprocess.run(["gnuplot"], input=script + COMMON + body + "\n", text=True,
                                capture_output=True, timeout=TIMEOUT_S)
         if ended.returncode != 0 or not os.path.exists(path):

@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -24,7 +25,7 @@ LATENCIES = ("p50_us", "p99_us", "p999_us", "max_us")
 
 
 def test_library(bench):
-    """What the process tests start daemons and disks with: (daemon, slow_disk or why not)."""
+    """What the process tests start daemons with."""
     os.environ["ACTD_BUILD"] = bench.options.build
     sys.path.insert(0, os.path.join(ROOT, "tests", "process"))
     try:
@@ -73,6 +74,12 @@ def load_command(bench, kind, daemon, tree, *arguments):
             str(tree.n_keys), *map(str, arguments)]
 
 
+def counted(before, after, group):
+    """By how much each statistic of the group has grown."""
+    return {name: value - before[group].get(name, 0)
+            for name, value in after.get(group, {}).items() if isinstance(value, int)}
+
+
 def run_disk(bench, library, disk, tree, mode, delay_ms):
     """Hot lookups alone, and beside cold ones, of a daemon that has nothing in memory."""
     pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
@@ -91,8 +98,7 @@ def run_disk(bench, library, disk, tree, mode, delay_ms):
         disk.delay_us = 0
     return {
         "alone": alone["hot"], **both, "reads": disk.reads - reads,
-        "loop": {name: value - before["loop"].get(name, 0)
-                 for name, value in after.get("loop", {}).items() if isinstance(value, int)},
+        "loop": counted(before, after, "loop"), "cold_lookups": counted(before, after, "cold"),
     }
 
 
@@ -112,6 +118,12 @@ def disk_row(delay_ms, mode, rounds):
     return row
 
 
+def has_cold_mode(bench):
+    defaults = subprocess.run([bench.options.tool("daemon/actd"), "--print-defaults"], check=True,
+                              capture_output=True, text=True).stdout
+    return re.search(r"^\[cold\]$[^[]*^#mode = ", defaults, re.M) is not None
+
+
 def inline_over_offload(rounds, delay_ms):
     return statistics.median(
         one[(delay_ms, "inline")]["hot"]["p99_us"] / one[(delay_ms, "offload")]["hot"]["p99_us"]
@@ -120,9 +132,7 @@ def inline_over_offload(rounds, delay_ms):
 
 def measure_disk(bench):
     library = test_library(bench)
-    defaults = subprocess.run([bench.options.tool("daemon/actd"), "--print-defaults"], check=True,
-                              capture_output=True, text=True).stdout
-    if "\n[cold]\n" not in defaults or "\n#mode =" not in defaults.split("\n[cold]\n")[1]:
+    if not has_cold_mode(bench):
         raise tools.Unmeasured("this build has no cold.mode")
     delays = bench.full(DELAYS_MS, DELAYS_MS[1:3])
     tree = bench.tree(bench.full(512, 16) * MB)
@@ -154,6 +164,8 @@ def measure_disk(bench):
                     ("major_faults", "major faults", ",.0f"), ("switches", "switches", ",.0f")],
         "rows": rows,
         "notes": notes,
+        "rounds": [{"delay_ms": delay, "mode": mode, **figures} for one in rounds
+                   for (delay, mode), figures in one.items()],
     }
 
 

@@ -121,7 +121,8 @@ class Bench:
         """A tree of about that size: numbers, or byte strings of that length."""
         n_bytes = min(n_bytes, self.options.max_bytes)
         name = f"{'strings' if value_bytes else 'numbers'}-{n_bytes // MB}M"
-        path, facts = os.path.join(self.data, name + ".act"), os.path.join(self.data, name + ".json")
+        path = os.path.join(self.data, name + ".act")
+        facts = os.path.join(self.data, name + ".json")
         self.made |= {name + ".act", name + ".json"}
         if not (os.path.exists(path) and os.path.exists(facts)):
             free = shutil.disk_usage(self.data).free
