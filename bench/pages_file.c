@@ -20,7 +20,8 @@
 #define BYTES_PER_STRING  21
 #define READ_BYTES        ((size_t)1 << 20)
 #define VALUE_BYTES_MAX   ((uint64_t)1 << 20)
-#define SINCE_DROP_TRIES  20
+#define DROP_TRIES        20
+#define WARM_TRIES        4
 #define BETWEEN_DROPS_NS  (20 * 1000 * 1000)
 #define RESIDENT_STEP     ((uint64_t)1 << 30)
 #define PAGE_BYTES        ((uint64_t)sysconf(_SC_PAGESIZE))
@@ -129,13 +130,20 @@ uint64_t pages_resident(const char *path)
     return resident;
 }
 
+uint64_t pages_missing(const char *path)
+{
+    uint64_t bytes;
+    close(pages_open(path, &bytes));
+    return PAGES_OF(bytes) - pages_resident(path);
+}
+
 uint64_t pages_drop(const char *path)
 {
     const struct timespec pause = {0, BETWEEN_DROPS_NS};
     uint64_t bytes, resident = 1;
     int fd = pages_open(path, &bytes);
     /* Pages that were used a moment ago may still lie in a list of the CPU, and then stay. */
-    for (int i = 0; i < SINCE_DROP_TRIES && resident > 0; i++) {
+    for (int i = 0; i < DROP_TRIES && resident > 0; i++) {
         if (i > 0)
             nanosleep(&pause, NULL);
         if (posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0)
@@ -146,18 +154,29 @@ uint64_t pages_drop(const char *path)
     return resident;
 }
 
-uint64_t pages_warm(const char *path)
+static void read_all(int fd, const char *path)
 {
-    uint64_t bytes;
     ssize_t n;
-    int fd = pages_open(path, &bytes);
     uint8_t *buffer = pages_allocate(READ_BYTES, 1);
+    if (lseek(fd, 0, SEEK_SET) < 0)
+        err(1, "%s", path);
     do {
         n = read(fd, buffer, READ_BYTES);
         if (n < 0)
             err(1, "%s", path);
     } while (n > 0);
     free(buffer);
+}
+
+uint64_t pages_warm(const char *path)
+{
+    uint64_t bytes, left = 1;
+    int fd = pages_open(path, &bytes);
+    /* What is read once may give way to older pages, where not much memory is free. */
+    for (int i = 0; i < WARM_TRIES && left > 0; i++) {
+        read_all(fd, path);
+        left = pages_missing(path);
+    }
     close(fd);
-    return PAGES_OF(bytes) - pages_resident(path);
+    return left;
 }

@@ -30,6 +30,9 @@ uint64_t pages_make(const char *path, uint64_t bytes, uint64_t value_bytes);
 /* Pages of the file that are in the page cache. */
 uint64_t pages_resident(const char *path);
 
+/* And those that are not. */
+uint64_t pages_missing(const char *path);
+
 /* Drops the file from the page cache: nobody may have it mapped. Returns what stays nevertheless,
  * in pages. */
 uint64_t pages_drop(const char *path);

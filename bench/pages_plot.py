@@ -39,9 +39,10 @@ def block(name, lines):
     return f"${name} << END\n{text}END\n"
 
 
-def curve(name, colour, title, dash=1, points=7):
-    style = f"lines dashtype {dash}" if points == 0 else f"linespoints pointtype {points} " \
-        f"pointsize 1 dashtype {dash}"
+def curve(name, colour, title, dash=1, points=7, point_size=1):
+    style = f"lines dashtype {dash}"
+    if points > 0:
+        style = f"linespoints pointtype {points} pointsize {point_size} dashtype {dash}"
     return f"${name} with {style} linewidth 1.6 linecolor rgb '{colour}' title '{title}'"
 
 
@@ -148,13 +149,14 @@ set format '%g'
 
 
 def draw_memory(result):
-    keys = (("loaded_pss_mb", RED, "each has read the file: Pss", 1, 7),
-            ("mapped_rss_mb", GREY, "the mapping: Rss, where shared pages count again", 2, 6),
-            ("workers_pss_mb", BLUE, "workers with one mapped file: Pss", 1, 7))
+    # The first two are almost the same: the rings stand around the points.
+    keys = (("loaded_pss_mb", RED, "each has read the file: Pss", 1, 7, 1),
+            ("mapped_rss_mb", GREY, "the mapping: Rss, where shared pages count again", 2, 6, 2),
+            ("workers_pss_mb", BLUE, "workers with one mapped file: Pss", 1, 7, 1))
     script, curves = "", []
-    for key, colour, title, dash, points in keys:
+    for key, *look in keys:
         script += block(key, [(row["workers"], row[key]) for row in result["rows"]])
-        curves.append(curve(key, colour, title, dash, points))
+        curves.append(curve(key, *look))
     return script + """
 set tmargin 8
 set xlabel 'processes'

@@ -235,7 +235,8 @@ def measure_memory(bench):
                     "of Pss (where a page that n processes share counts as 1/n for each) and of "
                     "Rss (where it counts in full for each), and Pss of all that the workers have. "
                     "loaded: as many processes that each have read the file into memory of their "
-                    "own, Pss and what is private to them. MB are 10^6 bytes.",
+                    "own, Pss and what is private to them. One round, since it hardly varies. MB are "
+                    "10^6 bytes.",
         "columns": [("workers", "workers", ""), ("mapped_pss_mb", "mapping, Pss MB", ",.0f"),
                     ("mapped_rss_mb", "mapping, Rss MB", ",.0f"),
                     ("workers_pss_mb", "workers, Pss MB", ",.0f"),
