@@ -9,7 +9,9 @@
  * "MILLISECONDS CONNECTIONS DEPTH" on standard input this goes on for so long, with so many of the
  * others (0: the hot one is alone) and so many requests in flight on each; then all replies that
  * are still to come are awaited, and a line of JSON is printed. Latencies are in microseconds, from
- * before the system call that sends until the reply has been read.
+ * before the system call that sends until the reply has been read. Who asks one thing after the
+ * other waits once for each standstill of the server, however long it is; any_p99_us is what
+ * somebody else would have waited for the end of such a request, who comes at any time.
  *
  * touch: asks on each of the connections for every STEP-th key, so that all of them have read all
  * pages; then prints a line, and keeps the connections until standard input ends.
@@ -203,13 +205,31 @@ static double percentile_us(const struct latencies *latencies, double share)
     return (double)latencies->ns[i < latencies->n ? i : latencies->n - 1] / 1000;
 }
 
+/* The remaining time of the request that is in flight at a random moment: a share of all moments
+ * has more than this before it. Of one request after the other, sorted. */
+static double any_time_us(const struct latencies *latencies, double share)
+{
+    double sum = 0, longest = 0, n = 0, result = 0;
+    for (size_t i = 0; i < latencies->n; i++)
+        sum += (double)latencies->ns[i];
+    /* Of the n longest ones what lies beyond the result is `longest - n * result`. */
+    for (size_t i = latencies->n; i-- > 0 && (double)latencies->ns[i] > result;) {
+        longest += (double)latencies->ns[i];
+        n++;
+        double beyond = (longest - share * sum) / n;
+        result = beyond > result ? beyond : result;
+    }
+    return result / 1000;
+}
+
 static void print_latencies(const char *name, struct latencies *latencies, const char *after)
 {
     qsort(latencies->ns, latencies->n, sizeof *latencies->ns, compare);
     printf("\"%s\": {\"n\": %zu, \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, "
-           "\"max_us\": %.1f}%s",
+           "\"max_us\": %.1f, \"any_p99_us\": %.1f}%s",
            name, latencies->n, percentile_us(latencies, 0.5), percentile_us(latencies, 0.99),
-           percentile_us(latencies, 0.999), percentile_us(latencies, 1), after);
+           percentile_us(latencies, 0.999), percentile_us(latencies, 1),
+           any_time_us(latencies, 0.01), after);
     latencies->n = 0;
 }
 

@@ -105,8 +105,9 @@ def run_disk(bench, library, disk, tree, mode, delay_ms):
 def disk_row(delay_ms, mode, rounds):
     row = {"delay_ms": delay_ms, "mode": mode}
     row["hot_n"] = median_of(rounds, lambda one: one["hot"]["n"] / one["seconds"])
-    row["alone_p99_us"] = median_of(rounds, lambda one: one["alone"]["p99_us"])
-    for name in LATENCIES:
+    for name in ("p99_us", "any_p99_us"):
+        row["alone_" + name] = median_of(rounds, lambda one: one["alone"][name])
+    for name in (*LATENCIES, "any_p99_us"):
         row["hot_" + name] = median_of(rounds, lambda one: one["hot"][name])
     row["cold_n"] = median_of(rounds, lambda one: one["cold"]["n"] / one["seconds"])
     for name in LATENCIES[:2]:
@@ -126,8 +127,8 @@ def has_cold_mode(bench):
 
 def inline_over_offload(rounds, delay_ms):
     return statistics.median(
-        one[(delay_ms, "inline")]["hot"]["p99_us"] / one[(delay_ms, "offload")]["hot"]["p99_us"]
-        for one in rounds)
+        one[(delay_ms, "inline")]["hot"]["any_p99_us"]
+        / one[(delay_ms, "offload")]["hot"]["any_p99_us"] for one in rounds)
 
 
 def measure_disk(bench):
@@ -143,7 +144,7 @@ def measure_disk(bench):
             rounds.append({(delay, mode): run_disk(bench, library, disk, tree, mode, delay)
                            for delay in delays for mode in MODES})
     rows = [disk_row(*key, [one[key] for one in rounds]) for key in rounds[0]]
-    notes = [f"With a disk of {delay} ms the p99 of the hot ones is "
+    notes = [f"With a disk of {delay} ms the p99 of any time is "
              f"{inline_over_offload(rounds, delay):,.0f} times as long inline as it is offloaded."
              for delay in delays]
     return {
@@ -153,12 +154,16 @@ def measure_disk(bench):
                     f"{COLD_CONNECTIONS} connections with {COLD_IN_FLIGHT} requests in flight on "
                     "each ask for keys all over the file (cold). Another one asks for "
                     f"{HOT_KEYS} keys that are in memory (hot), one request at a time, as fast as "
-                    "it can. alone: without the cold ones. Reads, major faults and switches: while "
-                    "both were at work, of the disk and of the worker's loop.",
+                    "it can, and so meets each standstill once, however long; any time: what "
+                    "somebody waits who comes at any time. alone: without the cold ones. Reads, "
+                    "major faults and switches: while both were at work, of the disk and of the "
+                    "worker's loop.",
         "columns": [("delay_ms", "disk ms", "g"), ("mode", "cold.mode", ""),
-                    ("alone_p99_us", "hot p99 us, alone", ",.1f"), ("hot_p50_us", "p50 us", ",.1f"),
-                    ("hot_p99_us", "p99 us", ",.1f"), ("hot_p999_us", "p99.9 us", ",.1f"),
-                    ("hot_max_us", "max us", ",.0f"), ("hot_n", "hot/s", ",.0f"),
+                    ("alone_p99_us", "hot p99 us, alone", ",.1f"),
+                    ("alone_any_p99_us", "any time, alone", ",.1f"),
+                    ("hot_p50_us", "hot p50 us", ",.1f"), ("hot_p99_us", "p99 us", ",.1f"),
+                    ("hot_p999_us", "p99.9 us", ",.1f"), ("hot_max_us", "max us", ",.0f"),
+                    ("hot_any_p99_us", "p99 us, any time", ",.1f"), ("hot_n", "hot/s", ",.0f"),
                     ("cold_p50_us", "cold p50 us", ",.0f"), ("cold_p99_us", "cold p99 us", ",.0f"),
                     ("cold_n", "cold/s", ",.0f"), ("reads", "reads", ",.0f"),
                     ("major_faults", "major faults", ",.0f"), ("switches", "switches", ",.0f")],
@@ -235,7 +240,7 @@ def measure_memory(bench):
                     "of Pss (where a page that n processes share counts as 1/n for each) and of "
                     "Rss (where it counts in full for each), and Pss of all that the workers have. "
                     "loaded: as many processes that each have read the file into memory of their "
-                    "own, Pss and what is private to them. One round, since it hardly varies. MB are "
+                    "own, Pss and what is private to them. One round, as it hardly varies. MB are "
                     "10^6 bytes.",
         "columns": [("workers", "workers", ""), ("mapped_pss_mb", "mapping, Pss MB", ",.0f"),
                     ("mapped_rss_mb", "mapping, Rss MB", ",.0f"),
