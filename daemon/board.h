@@ -52,10 +52,11 @@ struct cold_stats {
     uint64_t probes;      /* questions to the kernel whether a page is */
     uint64_t gone_pages;  /* that were known, and found gone */
     uint64_t pages_read;
-    uint64_t pages_shared; /* wanted while they were on their way for somebody else */
-    uint64_t refused;      /* requests, since the queue was full */
-    uint64_t timed_out;    /* requests */
-    uint64_t major_faults; /* of the threads */
+    uint64_t pages_shared;   /* wanted while they were on their way for somebody else */
+    uint64_t refused;        /* requests, since the queue was full */
+    uint64_t timed_out;      /* requests */
+    uint64_t major_faults;   /* of the threads */
+    uint64_t released_bytes; /* of the mapping: tree.max_resident_bytes */
 
     /* Turns of connections and slices of jobs on the loop's thread; faults and voluntary context
      * switches in those that were measured. */

@@ -36,6 +36,7 @@ struct config {
     char *tree_path; /* owned */
     uint64_t tree_table_cache_bytes;
     uint64_t tree_verify; /* enum tree_verify */
+    uint64_t tree_max_resident_bytes;
     uint64_t tree_check_timeout_ms;
     uint64_t tree_watch; /* bool */
     uint64_t tree_settle_ms;

@@ -54,6 +54,11 @@ const struct config_option config_options[] = {
      "What the kernel must not take back from memory. top: up to 1 MiB around the root, which all\n"
      "lookups pass; where the file does not fit. yes: all of it, read before it is served.\n"
      "onfault: all of it, as it is touched. Needs LimitMEMLOCK=, ulimit -l."},
+    {"tree", "max_resident_bytes", CONFIG_NUMBER, FIELD(tree_max_resident_bytes), "0", 0,
+     1024 * 1024 * GIB, NULL,
+     "How much of a mapped file a worker may have in its resident set: beyond it pages are\n"
+     "unmapped, those first that were not needed lately. They stay in the kernel's cache while\n"
+     "it has room. For a host that others need, too. 0: no limit. Locked pages stay."},
     {"tree", "map_min_bytes", CONFIG_NUMBER, FIELD(tree_map_min_bytes), "0", 0, 1024 * GIB, NULL,
      "A smaller file is not mapped but copied to memory, which the workers share: what happens to\n"
      "the file on its disk then does not matter. 0: none is."},

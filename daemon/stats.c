@@ -56,6 +56,7 @@ const char *const method_names[N_METHODS] = {
     X(cold, pages_shared, pages_shared)      \
     X(cold, refused, refused)                \
     X(cold, timed_out, timed_out)            \
+    X(cold, released_bytes, released_bytes)  \
     X(cold, major_faults, major_faults)      \
     X(loop, turns, turns)                    \
     X(loop, turns_measured, turns_measured)  \

@@ -106,6 +106,8 @@ enum stat_type { STAT_COUNTER, STAT_GAUGE, STAT_IDENTITY };
       "Requests that got BUSY because cold.queue was full.")                                      \
     X(cold, timed_out, STAT_COUNTER, "actd_cold_timed_out_total", "",                             \
       "Requests that waited longer than cold.timeout_ms for a page.")                             \
+    X(cold, released_bytes, STAT_COUNTER, "actd_cold_released_bytes_total", "",                   \
+      "Unmapped because of tree.max_resident_bytes.")                                             \
     X(cold, major_faults, STAT_COUNTER, "actd_cold_major_faults_total", "",                       \
       "Major page faults of the threads that read pages.")                                        \
     X(loop, turns, STAT_COUNTER, "actd_loop_turns_total", "",                                     \
@@ -189,6 +191,8 @@ enum stat_type { STAT_COUNTER, STAT_GAUGE, STAT_IDENTITY };
       "Its requests that got BUSY because cold.queue was full.")                                \
     X(cold, timed_out, STAT_COUNTER, "actd_worker_cold_timed_out_total", "",                    \
       "Its requests that waited longer than cold.timeout_ms.")                                  \
+    X(cold, released_bytes, STAT_COUNTER, "actd_worker_cold_released_bytes_total", "",          \
+      "What it has unmapped because of tree.max_resident_bytes.")                               \
     X(cold, major_faults, STAT_COUNTER, "actd_worker_cold_major_faults_total", "",              \
       "Major page faults of its threads that read pages.")                                      \
     X(loop, turns, STAT_COUNTER, "actd_worker_loop_turns_total", "",                            \

@@ -26,6 +26,16 @@ int act_advise(const struct act *tree, enum act_advice advice)
                : -errno;
 }
 
+int act_release(const struct act *tree, uint64_t offset, uint64_t len)
+{
+    if (offset >= tree->map.mapped)
+        return 0;
+    if (len > tree->map.mapped - offset)
+        len = tree->map.mapped - offset;
+    const uint8_t *begin = tree->map.base + offset;
+    return madvise((void *)(uintptr_t)begin, len, MADV_DONTNEED) == 0 ? 0 : -errno;
+}
+
 /* While pages are read into a mapping, whoever wants another one (an allocation, say) may have to
  * wait: so it is done in pieces. */
 #define LOCK_BYTES ((uint64_t)32 * 1024 * 1024)

@@ -304,6 +304,25 @@ uint64_t act_residency_check(struct act_residency *residency, unsigned max_asked
     return passed * WORD_PAGES;
 }
 
+#define BLOCK_PAGES 16
+
+uint32_t act_residency_cool(struct act_residency *residency, uint64_t page)
+{
+    uint32_t cold = UINT32_MAX;
+    for (unsigned i = 0; i < 512 / WORD_PAGES; i++) {
+        uint64_t word = page / WORD_PAGES + i;
+        if (word * WORD_PAGES >= residency->bits.n_pages)
+            break;
+        uint64_t known = atomic_load_explicit(&residency->bits.known[word], memory_order_relaxed);
+        for (unsigned block = 0; block < WORD_PAGES / BLOCK_PAGES; block++)
+            if (known >> (block * BLOCK_PAGES) & ((1 << BLOCK_PAGES) - 1))
+                cold &= ~(UINT32_C(1) << (i * WORD_PAGES / BLOCK_PAGES + block));
+        if (known != 0)
+            forget(residency, word, known);
+    }
+    return cold;
+}
+
 void act_residency_doubt(struct act_residency *residency)
 {
     uint64_t n_words = residency->known_bytes / sizeof(uint64_t);

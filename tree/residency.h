@@ -13,7 +13,7 @@
 struct residency_bits {
     _Atomic uint64_t *known; /* a bit a page */
     uint64_t n_pages;
-    bool is_all_known; /* as far as anybody has looked */
+    _Atomic bool is_all_known; /* as far as anybody has looked */
 };
 
 static inline bool residency_knows(const struct residency_bits *bits, uint64_t page)

@@ -25,7 +25,8 @@ struct act {
 /* For a walk along a key of so many bytes, or of at most so many. */
 static inline struct view view_of(const struct act *tree, size_t key_len)
 {
-    bool is_warm = !tree->residency || tree->residency->is_all_known;
+    bool is_warm = !tree->residency ||
+                   atomic_load_explicit(&tree->residency->is_all_known, memory_order_relaxed);
     return (struct view){.map = &tree->map,
                          .tables = tree->tables,
                          .residency = is_warm ? NULL : tree->residency,

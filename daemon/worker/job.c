@@ -199,7 +199,7 @@ bool job_wait_for_pages(struct job *job)
     struct worker *worker = job->conn->worker;
     if (!cold_submit(&worker->cold, job))
         return false;
-    job->cold_since_ms = uv_now(worker->loop);
+    job->cold_since_ms = worker_now_ms(worker);
     if (!job->was_cold)
         worker->board->own_page->latency[job->progress.method].offloaded++;
     job->was_cold = true;
@@ -282,7 +282,7 @@ void job_run_next(struct worker *worker)
         job->snapshot = snapshot_ref(worker->snapshot);
     int r;
     do {
-        stall_begin(&worker->stall, uv_now(worker->loop));
+        stall_begin(&worker->stall, worker_now_ms(worker));
         r = run_slice(job);
         stall_end(&worker->stall);
         if (r == DISPATCH_COLD) {

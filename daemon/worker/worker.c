@@ -179,6 +179,7 @@ static void on_sweep(uv_timer_t *timer)
     struct worker *worker = timer->data;
     uint64_t now = uv_now(worker->loop), n_open = worker->stats->connections_open;
     cold_age(&worker->cold, now);
+    release_check(&worker->release, now);
     if (!worker->sweep.at)
         begin_round(worker);
     for (unsigned i = 0; i < SWEEP_CONNS && worker->sweep.at; i++) {
@@ -225,6 +226,7 @@ int worker_init(struct worker *worker, uv_loop_t *loop, const struct board *boar
     worker->buffers.reserve_bytes = config->limits_max_buffer_bytes / ERROR_RESERVE_PART;
     worker->buffers.block_bytes = config->limits_max_buffer_bytes / BLOCKS_PART;
     worker->stall.stats = &board->own_page->cold;
+    release_init(&worker->release, worker);
     if ((r = cold_init(&worker->cold, worker)) != 0) {
         request_decoder_deinit(&worker->decoder);
         request_decoder_deinit(&worker->job_decoder);
@@ -242,6 +244,11 @@ int worker_init(struct worker *worker, uv_loop_t *loop, const struct board *boar
     worker->turns.data = worker->look.data = worker->spread.data = worker;
     worker->sweep_timer.data = worker->alarm.data = worker;
     return 0;
+}
+
+uint64_t worker_now_ms(const struct worker *worker)
+{
+    return uv_now(worker->loop);
 }
 
 void worker_switch(struct worker *worker, struct snapshot *snapshot)

@@ -9,6 +9,7 @@
 
 #include "daemon/worker/cold.h"
 #include "daemon/worker/dispatch.h"
+#include "daemon/worker/release.h"
 #include "daemon/worker/stall.h"
 #include "daemon/worker/waiting.h"
 
@@ -46,6 +47,7 @@ struct worker {
     struct waiting waiting; /* jobs that wait for a generation */
     struct cold cold;       /* pages that jobs wait for */
     struct stall stall;
+    struct release release;
     uv_timer_t alarm;     /* active while there are some: for the first that is overdue */
     struct conn *telling; /* the next one that is perhaps to be told, or NULL: all are */
     uv_idle_t spread;     /* active while some are, or waiting jobs are looked at */
@@ -68,6 +70,9 @@ struct worker {
 
 /* The callbacks and context are set by the caller, afterwards. 0 or -errno. */
 int worker_init(struct worker *worker, uv_loop_t *loop, const struct board *board);
+
+/* The loop's time. */
+uint64_t worker_now_ms(const struct worker *worker);
 
 /* From now on requests are answered from that generation. Takes over the reference. */
 void worker_switch(struct worker *worker, struct snapshot *snapshot);

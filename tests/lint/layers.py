@@ -16,7 +16,7 @@ ALLOWED = {
     # Shared by both roles.
     "daemon/": ["base/", "act/", "daemon/board.h", "daemon/config", "daemon/control.h"]
     + ["daemon/generation.h", "daemon/methods.h", "daemon/snapshot.h", "daemon/stats.h"]
-    + ["daemon/usage.h"],
+    + ["daemon/latency.h", "daemon/usage.h"],
     "daemon/main.c": ["base/", "daemon/config.h", "daemon/supervisor/supervisor.h"]
     + ["daemon/worker/link.h", "daemon/checker/checker.h"],
     # Never parses what a data client sends, never reads the tree.
@@ -29,7 +29,7 @@ ALLOWED = {
     # Never opens a path, listens or talks to systemd.
     "daemon/worker/": ["base/", "act/", "proto/", "daemon/board.h", "daemon/config.h"]
     + ["daemon/control.h", "daemon/methods.h", "daemon/snapshot.h", "daemon/stats.h"]
-    + ["daemon/worker/"],
+    + ["daemon/usage.h", "daemon/worker/"],
     "daemon/admin/": ["base/", "daemon/board.h", "daemon/config.h", "daemon/stats.h"]
     + ["daemon/admin/", "daemon/supervisor/listener.h", "daemon/supervisor/reload.h"],
 }
@@ -37,7 +37,7 @@ ALLOWED = {
 # What only some may use of other people's.
 FOREIGN = {
     "uv.h": ["daemon/supervisor/", "daemon/worker/conn.", "daemon/worker/worker."]
-    + ["daemon/worker/errand.", "daemon/worker/link."]
+    + ["daemon/worker/cold.", "daemon/worker/errand.", "daemon/worker/link."]
     + ["daemon/admin/admin."],
     "microhttpd.h": ["daemon/admin/admin.c"],
     "json-c/": ["daemon/admin/render.c", "client/actctl/"],

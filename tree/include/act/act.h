@@ -186,6 +186,14 @@ enum act_advice {
  */
 ACT_PUBLIC int act_advise(const struct act *tree, enum act_advice advice);
 
+/*
+ * Takes len bytes of the mapping from offset on, multiples of 4096, out of the process's resident
+ * set: the kernel may have the memory, and as long as it does not need it the next touch finds it
+ * again. What lies behind the file does not matter. From any thread. 0 or -errno (-EINVAL: a part
+ * of it is locked).
+ */
+ACT_PUBLIC int act_release(const struct act *tree, uint64_t offset, uint64_t len);
+
 /* Bytes of the file. */
 struct act_range {
     uint64_t offset, len;

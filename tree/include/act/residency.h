@@ -21,7 +21,8 @@
  * A line or byte value that goes over several pages needs all of them.
  *
  * Threads. A residency is one thread's, with everything that is called with its tree, but for
- * act_residency_note: that may be called by any thread while the residency exists.
+ * act_residency_note and act_residency_cool: these may be called by any thread while the residency
+ * exists.
  */
 #ifndef ACT_RESIDENCY_H
 #define ACT_RESIDENCY_H
@@ -111,6 +112,14 @@ ACT_PUBLIC void act_residency_note(struct act_residency *residency, uint64_t pag
  */
 ACT_PUBLIC uint64_t act_residency_check(struct act_residency *residency, unsigned max_asked,
                                         uint64_t *ret_gone);
+
+/*
+ * Which blocks of 16 pages no lookup has needed lately: of the 512 pages from that one on (a
+ * multiple of 512), block number i is bit i of the result. Those that are not in it are forgotten:
+ * what is needed will be asked for, and known, again. For who unmaps what is not needed.
+ * Thread-safe.
+ */
+ACT_PUBLIC uint32_t act_residency_cool(struct act_residency *residency, uint64_t page);
 
 /* Forgets everything that it knows: each page is asked for again when it is needed. */
 ACT_PUBLIC void act_residency_doubt(struct act_residency *residency);
