@@ -12,7 +12,7 @@
 #define BLOCK_BYTES ((uint64_t)16 * ACT_PAGE_BYTES)
 #define PIECE_BYTES (32 * BLOCK_BYTES)
 /* How often the kernel is asked while pages are released. */
-#define PIECES_BETWEEN 32
+#define PIECES_BETWEEN 2
 /* So much less than is allowed is left, that it takes a while until it is too much again. */
 #define SPARE_PART 8
 
