@@ -218,10 +218,11 @@ static void read_pages(struct page_read *reads)
     }
 }
 
-/* A fair part of what waits. With the lock. */
+/* A fair part of what waits: threads that read already have theirs. With the lock. */
 static struct page_read *take(struct cold *cold)
 {
-    size_t n = (cold->n_queued + cold->n_running - 1) / cold->n_running;
+    size_t n_takers = cold->n_running - cold->n_busy;
+    size_t n = (cold->n_queued + n_takers - 1) / n_takers;
     struct page_read *first = cold->queue, *last = first;
     n = n < TAKEN_MAX ? n : TAKEN_MAX;
     for (size_t i = 1; i < n; i++)
@@ -229,6 +230,7 @@ static struct page_read *take(struct cold *cold)
     cold->queue = last->next;
     last->next = NULL;
     cold->n_queued -= n;
+    cold->n_busy++;
     return first;
 }
 
@@ -278,6 +280,7 @@ static void *run_thread(void *context)
         read_pages(reads);
         faults = own_faults() - faults;
         pthread_mutex_lock(&cold->lock);
+        cold->n_busy--;
         give_back(cold, reads, faults);
     }
     cold->n_running--;
