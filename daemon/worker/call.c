@@ -249,6 +249,7 @@ void want_keys(struct call *call, const msgpack_object_array *keys, uint32_t fro
     while (from < keys->size && act_residency_has_room(residency) && !is_slice_over(call)) {
         struct act_key batch[WANTED_AT_A_TIME];
         struct act_result results[WANTED_AT_A_TIME];
+        struct value value;
         uint32_t n = keys->size - from;
         n = n < WANTED_AT_A_TIME ? n : WANTED_AT_A_TIME;
         for (uint32_t i = 0; i < n; i++) {
@@ -258,6 +259,9 @@ void want_keys(struct call *call, const msgpack_object_array *keys, uint32_t fro
             spend(call, key_work(key));
         }
         guard_get_batch(tree_of(call), batch, n, results);
+        for (uint32_t i = 0; i < n; i++)
+            if (results[i].outcome == 0)
+                (void)value_of(call, results[i].value, &value, NULL);
         from += n;
     }
 }
