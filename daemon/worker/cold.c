@@ -285,6 +285,8 @@ static void *run_thread(void *context)
     }
     cold->n_running--;
     thread->has_ended = true;
+    if (!cold->is_closed)
+        uv_async_send(&cold->done_signal); /* there is one less */
     pthread_mutex_unlock(&cold->lock);
     return NULL;
 }
