@@ -41,11 +41,12 @@ struct call {
     struct reply *reply;
     struct progress *progress;
     struct method_stats *stats;
-    uint64_t work;          /* left in this slice */
-    uint64_t allowed;       /* nodes that the walk under way may visit */
-    uint64_t walked;        /* nodes that the last walk has visited */
-    size_t reply_begin_len; /* of the reply, when the slice began */
-    bool has_checkpoint;    /* dispatch->checkpoint is one of this call */
+    uint64_t work;                     /* left in this slice */
+    uint64_t allowed;                  /* nodes that the walk under way may visit */
+    uint64_t walked;                   /* nodes that the last walk has visited */
+    size_t reply_begin_len;            /* of the reply, when the slice began */
+    uint64_t begin_hits, begin_misses; /* likewise */
+    bool has_checkpoint;               /* dispatch->checkpoint is one of this call */
     struct buf scratch;     /* given back by whoever runs the method, which guard_run may leave */
     struct act_fault fault; /* with ACT_CORRUPT */
                             /* dispatch->text with the outcomes below that are errors */

@@ -59,7 +59,7 @@ struct cold {
     struct page_read *done;
     size_t n_queued;
     unsigned n_running, n_idle, n_busy; /* threads; without work; reading */
-    uint64_t n_faults; /* major ones, of the threads */
+    uint64_t n_faults;                  /* major ones, of the threads */
     bool is_closed;
     struct cold_thread threads[COLD_THREADS_MAX];
 };

@@ -65,11 +65,10 @@ static void roll_back(struct call *call)
     const struct checkpoint *checkpoint = call->dispatch->checkpoint;
     struct progress *progress = call->progress;
     struct progress saved = {.method = progress->method, .is_overdue = progress->is_overdue};
-    if (call->has_checkpoint) {
+    if (call->has_checkpoint)
         saved = checkpoint->progress;
-        call->stats->hits = checkpoint->hits;
-        call->stats->misses = checkpoint->misses;
-    }
+    call->stats->hits = call->has_checkpoint ? checkpoint->hits : call->begin_hits;
+    call->stats->misses = call->has_checkpoint ? checkpoint->misses : call->begin_misses;
     saved.mark = progress->mark;
     *progress = saved;
     reply_cut(call->reply, call->has_checkpoint ? checkpoint->reply_len : call->reply_begin_len);
@@ -179,6 +178,8 @@ static int run(struct call *call)
     int r = 0;
     bool needs = needs_tree(call->id);
     call->reply_begin_len = reply_len(call->reply);
+    call->begin_hits = call->stats->hits;
+    call->begin_misses = call->stats->misses;
     if (!needs)
         r = method_run(call->id, call);
     else if (!snapshot->damage) {
