@@ -207,7 +207,7 @@ int method_info(struct call *call)
     reply_pair_text(reply, "version", ACTD_VERSION);
     reply_pair_number(reply, "pid", (uint64_t)getpid());
     reply_text(reply, "tree");
-    reply_map(reply, 10);
+    reply_map(reply, 11);
     reply_text(reply, "path");
     reply_bytes(reply, slice_of_str(snapshot->path)); /* a path is bytes, not always UTF-8 */
     reply_pair_text(reply, "format", "ACTree03");

@@ -15,8 +15,8 @@ ALLOWED = {
     "client/actctl/": ["base/", "proto/", "client/actctl/", "actc/", "act/"],
     # Shared by both roles.
     "daemon/": ["base/", "act/", "daemon/board.h", "daemon/config", "daemon/control.h"]
-    + ["daemon/generation.h", "daemon/methods.h", "daemon/snapshot.h", "daemon/stats.h"]
-    + ["daemon/latency.h", "daemon/usage.h"],
+    + ["daemon/generation.h", "daemon/latency.h", "daemon/methods.h", "daemon/snapshot.h"]
+    + ["daemon/stats.h", "daemon/usage.h"],
     "daemon/main.c": ["base/", "daemon/config.h", "daemon/supervisor/supervisor.h"]
     + ["daemon/worker/link.h", "daemon/checker/checker.h"],
     # Never parses what a data client sends, never reads the tree.

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib import actctl, paths, rpc
-from lib.daemon import Daemon
+from lib.daemon import Daemon, counts_of
 from lib.tree_data import oracle_of
 
 ORACLE = oracle_of(paths.CITIES)
@@ -240,6 +240,7 @@ def test_info_tells_what_is_served(cities, client):
     assert info["generation"] == client.call("hello")["generation"]
     stat = paths.CITIES.stat()
     data = paths.CITIES.read_bytes()
+    assert info["tree"].pop("probe") in ("mincore", "nowait", "none")
     assert info["tree"] == {
         "path": bytes(paths.CITIES),
         "format": "ACTree03",
@@ -252,6 +253,22 @@ def test_info_tells_what_is_served(cities, client):
         "metadata": NO_METADATA,
         "roots": [int.from_bytes(data[8:16], "little")],
     }
+
+
+@pytest.mark.parametrize("probe", ["mincore", "nowait", "none"])
+def test_info_tells_how_pages_are_asked_for(actd, probe):
+    with actd(settings={"cold.probe": probe}).client() as client:
+        assert client.call("info")["tree"]["probe"] == probe
+
+
+def test_where_lookups_wait_pages_are_not_asked_for(actd):
+    key = oracle_of(paths.CITIES).keys[5]
+    with actd(settings={"cold.mode": "inline"}).client() as client:
+        assert client.call("info")["tree"]["probe"] == "off"
+        assert client.call("get", key) is not None
+        stats = client.call("stats")
+    assert set(stats["cold"].values()) == {0}
+    assert stats["methods"]["get"]["offloaded"] == 0
 
 
 def test_info_tells_the_metadata_of_a_built_file(actd, tmp_path):
@@ -322,6 +339,11 @@ COUNTED = {
     "messages": {
         "refused", "notifications_ignored", "responses_ignored", "notifications_sent"
     },
+    "cold": {
+        "waiting", "queued", "threads", "probes", "gone_pages", "pages_read", "pages_shared",
+        "refused", "timed_out", "released_bytes", "major_faults",
+    },
+    "loop": {"turns", "turns_measured", "major_faults", "switches"},
     "methods": set(METHODS),
 }
 STATS = COUNTED | {
@@ -355,6 +377,11 @@ WORKER_STATS = COUNTED | {
         "age_ms",
     },
     "tree": {"generation", "pss_bytes", "locked_bytes"},
+    "cold": COUNTED["cold"] | {"known_pages"},
+}
+METHOD_STATS = {
+    "requests", "errors", "hits", "misses", "offloaded",
+    "warm_p50_ns", "warm_p99_ns", "cold_p50_ns", "cold_p99_ns",
 }
 
 
@@ -364,7 +391,7 @@ def test_stats_has_every_group_and_name(cities, client):
     workers = stats.pop("workers")
     assert {group: set(names) for group, names in stats.items()} == STATS
     for counts in stats["methods"].values():
-        assert set(counts) == {"requests", "errors", "hits", "misses"}
+        assert set(counts) == METHOD_STATS
     assert stats["process"]["serving"] == stats["process"]["workers"] == len(workers)
     assert stats["restarts"] == {"killed": 0, "exited": 0, "hung": 0, "failed": 0}
     assert stats["tree"]["mapped_bytes"] == paths.CITIES.stat().st_size
@@ -388,8 +415,8 @@ def test_an_identity_is_text_for_clients_that_ask_for_that(client):
 
 
 def count_of(before, after, method):
-    counts = after["methods"][method]
-    return {name: counts[name] - before["methods"][method][name] for name in counts}
+    first, last = (counts_of(stats["methods"][method]) for stats in (before, after))
+    return {name: last[name] - first[name] for name in last}
 
 
 def test_hits_misses_and_errors_are_counted_by_method(client):

@@ -476,9 +476,8 @@ def test_no_other_methods_and_errors_are_described():
 
 
 def test_limits_have_the_defaults_that_the_document_says():
-    shown = re.findall(r"`(limits\.\w+)` = (\w+)", TEXT)
+    shown = re.findall(r"`(limits|cold)\.(\w+)` = (\w+)", TEXT)
     assert len(shown) >= 10
-    options = source("conf/actd.conf").partition("[limits]")[2].partition("\n[")[0]
-    defaults = dict(re.findall(r"^#(\w+) = (\S+)$", options, re.M))
-    for name, default in shown:
-        assert defaults[name.removeprefix("limits.")] == default, name
+    for section, name, default in shown:
+        options = source("conf/actd.conf").partition(f"[{section}]")[2].partition("\n[")[0]
+        assert dict(re.findall(r"^#(\w+) = (\S+)$", options, re.M))[name] == default, name
