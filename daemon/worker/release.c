@@ -38,7 +38,8 @@ static void release_blocks(const struct act *tree, uint64_t piece, uint32_t cold
     }
 }
 
-/* At most two rounds: after the first one no page is warm. */
+/* One round at most. If all was needed lately, it releases nothing, and the next one, a moment later,
+ * finds what was needed again since. */
 static void release_in_thread(struct errand *errand)
 {
     struct release *release = (struct release *)errand;
@@ -48,14 +49,14 @@ static void release_in_thread(struct errand *errand)
     uint64_t most = release->worker->config->tree_max_resident_bytes;
     uint64_t n_pieces = (info.mapped_bytes + PIECE_BYTES - 1) / PIECE_BYTES;
     uint64_t before = mapped_bytes(release), now = before;
-    for (uint64_t i = 0; i < 2 * n_pieces && now > most - most / SPARE_PART; i++) {
+    for (uint64_t i = 0; i < n_pieces && now > most - most / SPARE_PART; i++) {
         uint32_t cold = UINT32_MAX;
         release->hand = release->hand < info.mapped_bytes ? release->hand : 0;
         if (snapshot->residency)
             cold = act_residency_cool(snapshot->residency, release->hand / ACT_PAGE_BYTES);
         release_blocks(snapshot->tree, release->hand, cold);
         release->hand += PIECE_BYTES;
-        if (i % PIECES_BETWEEN == PIECES_BETWEEN - 1 || i == n_pieces - 1)
+        if (i % PIECES_BETWEEN == PIECES_BETWEEN - 1)
             now = mapped_bytes(release);
     }
     now = mapped_bytes(release);
