@@ -38,8 +38,8 @@ static void release_blocks(const struct act *tree, uint64_t piece, uint32_t cold
     }
 }
 
-/* One round at most. If all was needed lately, it releases nothing, and the next one, a moment later,
- * finds what was needed again since. */
+/* One round at most. If all was needed lately it releases nothing, and the next one, a moment
+ * later, finds what was needed again since. */
 static void release_in_thread(struct errand *errand)
 {
     struct release *release = (struct release *)errand;
