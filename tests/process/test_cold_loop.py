@@ -39,8 +39,8 @@ def hot_beside_cold(disk, tree, mode, n_cold):
     hot, cold_keys = tree.keys[:8], tree.keys[8:]
     both = cold_keys[: n_cold // 2]
     times = []
-    # One request a turn: inline, too, the third one waits for few pages and not for all of them.
-    settings = {"cold.mode": mode, "limits.turn_requests": 1}
+    # Few requests a turn: inline, too, the third one waits for some pages only, not for all.
+    settings = {"cold.mode": mode, "limits.turn_requests": 4}
     with cold.serving(disk, settings) as daemon, daemon.client() as client:
         assert client.results([["get", key] for key in hot]) == [tree.values[key] for key in hot]
         disk.delay_us = DELAY_US

@@ -93,7 +93,7 @@ def test_who_waits_is_answered_from_its_own_generation(disks, trees, path, asked
         assert disks[0].resident_pages() == 0
         cold.settle(daemon)
         client.close()
-        cold.check_loop(daemon)
+        cold.check_loop(daemon, disks[0])
 
 
 def test_a_disk_that_never_answers_keeps_only_its_own_generation(disks, trees, path):
