@@ -123,11 +123,13 @@ static int pause_for_page(struct call *call, bool is_reverse)
     return CALL_COLD;
 }
 
-/* The same in a walk that has to be kept: it goes on from where it stands. */
+/* The same in a walk that has to be kept: it goes on from where it stands. In reverse it begins
+ * anew, as if it had not been: a way down has passed nothing before its end, and all of it would be
+ * charged twice. */
 static int pause_cold_walk(struct call *call, bool is_reverse)
 {
     struct slice mark;
-    if (!cursor_mark(call, &mark) ||
+    if (is_reverse || !cursor_mark(call, &mark) ||
         (call->progress->has_mark && slice_equal(mark, mark_of(call)))) {
         call->progress->visited -= call->walked; /* it is made again */
         return pause_for_page(call, is_reverse);
@@ -321,19 +323,21 @@ static int page_limit(struct call *call, const struct page *page)
 }
 
 /* A page that is not in memory stands in the way of the walk or, if has_entry, of the value of the
- * entry that it has come to. */
-static int page_cold(struct call *call, const struct page *page, bool has_entry)
+ * entry that it has come to. n_before: entries that the page had before this slice; those since are
+ * behind the mark. */
+static int page_cold(struct call *call, const struct page *page, bool has_entry, uint64_t n_before)
 {
     struct progress *progress = call->progress;
-    if (!has_entry)
-        return pause_cold_walk(call, page->options.reverse);
+    bool is_reverse = page->options.reverse;
+    if (!has_entry && !is_reverse)
+        return pause_cold_walk(call, is_reverse);
     progress->visited -= call->walked; /* it is made again */
-    if (progress->n > 0) {
+    if (progress->n > n_before) {
         int r = set_mark(call, mark_behind_last(call, page));
         if (r != 0)
             return r;
     }
-    return pause_for_page(call, page->options.reverse);
+    return pause_for_page(call, is_reverse);
 }
 
 /* {entries, cursor, generation}, or as much of it as the slice allows. */
@@ -350,6 +354,7 @@ static int answer_page(struct call *call, const struct page *page)
         reply_text(call->reply, "entries");
         progress->array_at = reply_open_array(call->reply);
     }
+    uint64_t n_before = progress->n;
     for (int r = begin_page(call, page);;
          r = options->reverse ? guard_cursor_prev(tree, cursor) : guard_cursor_next(tree, cursor)) {
         if (r == CALL_COLD)
@@ -358,12 +363,12 @@ static int answer_page(struct call *call, const struct page *page)
         if (r == ACT_LIMIT)
             return page_limit(call, page);
         if (r == ACT_COLD)
-            return page_cold(call, page, false);
+            return page_cold(call, page, false, n_before);
         if (r == ACT_MISS)
             return end_page(call, page, NULL);
         r = r == 0 ? reply_page_entry(call, options) : move_failed(call, r);
         if (r == ACT_COLD)
-            return page_cold(call, page, true);
+            return page_cold(call, page, true, n_before);
         if (r == ACT_MISS)
             return end_page_behind_last(call, page);
         if (r != 0) /* what can be read comes first; the next page tells what is wrong */
