@@ -4,32 +4,63 @@
 #include "serve.h"
 
 #include <err.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* As worker_init has it. */
 #define RESERVE_PART 16
 #define BLOCKS_PART  8
 
-int serve_snapshot(struct snapshot *snapshot, const struct bytes *file, uint64_t number)
+static struct snapshot snapshot_of(size_t size, uint64_t number)
 {
     static char path[] = "memory";
-    *snapshot = (struct snapshot){.fd = -1,
-                                  .path = path,
-                                  .refs = 1,
-                                  .generation = {.number = number,
-                                                 .identity = number * UINT64_C(0x9e3779b97f4a7c15),
-                                                 .size_bytes = file->len}};
-    int r = act_open_memory(file->p, file->len, path, &snapshot->tree, NULL);
-    if (r != 0)
-        return r;
+    return (struct snapshot){.fd = -1,
+                             .path = path,
+                             .refs = 1,
+                             .generation = {.number = number,
+                                            .identity = number * UINT64_C(0x9e3779b97f4a7c15),
+                                            .size_bytes = size}};
+}
+
+static void note_roots(struct snapshot *snapshot)
+{
     struct generation *generation = &snapshot->generation;
     generation->n_roots = act_root_history(snapshot->tree, generation->roots, GENERATION_ROOTS_MAX);
     if (generation->n_roots > GENERATION_ROOTS_MAX)
         generation->n_roots = GENERATION_ROOTS_MAX;
-    return 0;
+}
+
+int serve_snapshot(struct snapshot *snapshot, const struct bytes *file, uint64_t number)
+{
+    *snapshot = snapshot_of(file->len, number);
+    int r = act_open_memory(file->p, file->len, snapshot->path, &snapshot->tree, NULL);
+    if (r == 0)
+        note_roots(snapshot);
+    return r;
+}
+
+int serve_snapshot_mapped(struct snapshot *snapshot, const struct bytes *file, uint64_t number)
+{
+    *snapshot = snapshot_of(file->len, number);
+    int fd = memfd_create("tree", MFD_CLOEXEC);
+    if (fd < 0 || write(fd, file->p, file->len) != (ssize_t)file->len)
+        err(2, "a file in memory");
+    int r = act_open_fd(fd, snapshot->path, &snapshot->tree, NULL);
+    close(fd);
+    if (r == 0)
+        note_roots(snapshot);
+    return r;
+}
+
+void serve_watch_pages(struct snapshot *snapshot)
+{
+    if (snapshot_watch_pages(snapshot, ACT_PROBE_NONE) != 0)
+        errx(2, "out of memory");
 }
 
 void serve_snapshot_close(struct snapshot *snapshot)
 {
+    act_residency_free(snapshot->residency);
     act_close(snapshot->tree);
 }
 
@@ -75,6 +106,19 @@ void serve_switch(struct serve *serve, struct snapshot *snapshot)
     serve->dispatch.snapshot = snapshot;
 }
 
+static void bring_pages(struct serve *serve, struct act_residency *residency)
+{
+    size_t n_missed, n;
+    serve->n_cold++;
+    if (serve->bring) {
+        serve->bring(serve->bring_context, residency);
+        return;
+    }
+    const uint64_t *pages = act_residency_wanted(residency, &n_missed, &n);
+    for (size_t i = 0; i < n; i++)
+        act_residency_note(residency, pages[i]);
+}
+
 /* The request becomes a job. 0, BUF_FULL or -ENOMEM. */
 static int take(struct serve *serve, struct slice message, const struct progress *progress,
                 size_t out_len, struct serve_job *ret)
@@ -109,7 +153,9 @@ static int run(struct serve *serve, struct slice message, const struct request *
     serve->pool.is_brief = out_len == 0;
     int r = dispatch_run(&serve->dispatch, request, &serve->session, &serve->out, &progress, &cost);
     serve->pool.is_brief = false;
-    if (r == DISPATCH_AGAIN || r == DISPATCH_WAIT) {
+    if (r == DISPATCH_COLD)
+        bring_pages(serve, serve->dispatch.snapshot->residency);
+    if (r > 0) {
         bool has_to_wait = r == DISPATCH_WAIT;
         if (take(serve, message, &progress, out_len, ret_job) == 0) {
             if (has_to_wait)
@@ -172,9 +218,11 @@ int serve_slice(struct serve *serve, struct serve_job *job)
     dispatch->snapshot = job->snapshot;
     int r = dispatch_resume(dispatch, &job->request, job->mode, &job->out, &job->progress);
     dispatch->snapshot = current;
+    if (r == DISPATCH_COLD)
+        bring_pages(serve, job->snapshot->residency);
     if (r == DISPATCH_WAIT)
         job->snapshot = NULL;
-    return r;
+    return r == DISPATCH_COLD ? DISPATCH_AGAIN : r;
 }
 
 void serve_job_deinit(struct serve_job *job)

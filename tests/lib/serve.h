@@ -10,7 +10,14 @@
 
 /* A tree in memory as a generation. file is borrowed. 0, or an outcome of act_open_memory. */
 int serve_snapshot(struct snapshot *snapshot, const struct bytes *file, uint64_t number);
+/* Likewise, mapped from a file and with a residency: a page is missing until a request has missed
+ * it. What changes the tree (act_cache_tables) comes before serve_watch_pages. */
+int serve_snapshot_mapped(struct snapshot *snapshot, const struct bytes *file, uint64_t number);
+void serve_watch_pages(struct snapshot *snapshot);
 void serve_snapshot_close(struct snapshot *snapshot);
+
+/* A request has missed pages, which the residency lists: has them, or some of them, brought in. */
+typedef void serve_bring_fn(void *context, struct act_residency *residency);
 
 struct serve {
     struct config config;
@@ -21,6 +28,9 @@ struct serve {
     struct frame frame;
     struct session session;
     struct buf out;
+    serve_bring_fn *bring; /* NULL: they are there at once */
+    void *bring_context;
+    unsigned n_cold; /* how often pages were missed */
 };
 
 /* A request between its slices. */
@@ -52,6 +62,7 @@ void serve_switch(struct serve *serve, struct snapshot *snapshot);
 
 /* One message; its reply, if it is there already, is the end of out. */
 int serve_message(struct serve *serve, struct slice message, struct serve_job *ret_job);
-/* One slice. 0: job->out is the reply; DISPATCH_AGAIN; DISPATCH_WAIT; or -errno. */
+/* One slice. 0: job->out is the reply; DISPATCH_AGAIN, also where pages were missed;
+ * DISPATCH_WAIT; or -errno. */
 int serve_slice(struct serve *serve, struct serve_job *job);
 void serve_job_deinit(struct serve_job *job);
