@@ -1,5 +1,6 @@
 """Generations change while requests wait for pages of the old one."""
 
+import contextlib
 import os
 
 import pytest
@@ -47,8 +48,18 @@ def files_of(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def has_open(pid, path):
+    names = os.listdir(f"/proc/{pid}/fd")
+    found = []
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
+    return str(path) in found
+
+
 def check_gone(pid, disk):
     eventually(lambda: not maps_of(pid, disk), f"{disk.path} to be unmapped")
+    eventually(lambda: not has_open(pid, disk.path), f"{disk.path} to be closed")
 
 
 @pytest.mark.parametrize("asked", ["get", "mget", "mscan"])
