@@ -104,9 +104,10 @@ const struct config_option config_options[] = {
      "file's owner and to who may write the file. nowait: preadv2 with RWF_NOWAIT, which not all\n"
      "file systems have. none: a page that was not used before goes to the threads. auto: the\n"
      "first of these that works on the file."},
-    {"cold", "threads", CONFIG_NUMBER, FIELD(cold_threads), "8", 1, 256, NULL,
-     "Threads of a worker that read pages, at most. Each has up to 32 reads under way. They exist\n"
-     "only while there is something to read."},
+    {"cold", "threads", CONFIG_NUMBER, FIELD(cold_threads), "32", 1, 256, NULL,
+     "Threads of a worker that read pages, at most: so many requests that come one by one can\n"
+     "each have a page read at the same time; of one that wants many, each thread reads up to 32\n"
+     "side by side. They exist only while there is something to read."},
     {"cold", "queue", CONFIG_NUMBER, FIELD(cold_queue), "4096", 1, 1000000, NULL,
      "Pages of a worker that may be waiting to be read. While there are so many, requests that\n"
      "need another one get BUSY."},
