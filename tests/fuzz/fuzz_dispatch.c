@@ -2,10 +2,11 @@
  * fuzz_dispatch: requests of every method on real and on damaged trees, from the bytes of a message
  * to the bytes of its reply, several at a time, in slices of any length, within any limits.
  *
- * Input: two bytes for two trees (bit 7: with a cache of tables), one for how they are damaged, and
- * the bytes of that; two for the limits; then requests, most of them well-formed (dispatch_input.h
- * says how they are read), and events: slices for the jobs, another generation that is offered,
- * switched to, announced; damage, draining.
+ * Input: two bytes for two trees (bit 7: with a cache of tables; bit 6: its pages are not in memory
+ * when a request begins), one for how they are damaged, and the bytes of that; two for the limits;
+ * then requests, most of them well-formed (dispatch_input.h says how they are read), and events:
+ * slices for the jobs, another generation that is offered, switched to, announced; damage,
+ * draining.
  *
  * Every reply must be what the judge says (judge.h). Where budgets and limits of replies do not
  * matter it must also be, byte for byte, what the same request gives in one slice. Requests end,
@@ -42,6 +43,7 @@ struct served {
     const struct dispatch_tree *tree;
     struct bytes damaged; /* owned; p is NULL if it is the tree's file, unchanged */
     struct snapshot snapshot;
+    struct snapshot cold; /* the same, with pages that are missing; tree is NULL: not so */
     bool is_whole;
 };
 
@@ -105,6 +107,8 @@ static void close_served(struct served *served)
 {
     if (served->snapshot.tree)
         serve_snapshot_close(&served->snapshot);
+    if (served->cold.tree)
+        serve_snapshot_close(&served->cold);
     bytes_free(&served->damaged);
 }
 
@@ -123,6 +127,21 @@ static void damage(struct served *served, struct input *input, unsigned n, bool 
         forge_seal(file);
 }
 
+/* What requests are answered from. */
+static struct snapshot *snapshot_of(struct served *served)
+{
+    return served->cold.tree ? &served->cold : &served->snapshot;
+}
+
+static void open_cold(struct served *served, const struct bytes *file, bool has_cache,
+                      uint64_t number)
+{
+    check(serve_snapshot_mapped(&served->cold, file, number) == 0, "it opens in memory only");
+    if (has_cache)
+        (void)act_cache_tables(served->cold.tree, TABLE_CACHE_BYTES);
+    serve_watch_pages(&served->cold);
+}
+
 /* The tree of that number, perhaps damaged. False: it does not open. */
 static bool open_served(struct served *served, struct input *input, unsigned index, unsigned how,
                         uint64_t number)
@@ -138,6 +157,8 @@ static bool open_served(struct served *served, struct input *input, unsigned ind
         return false;
     if (index & 0x80)
         (void)act_cache_tables(served->snapshot.tree, TABLE_CACHE_BYTES);
+    if (index & 0x40)
+        open_cold(served, file, index & 0x80, number);
     return true;
 }
 
@@ -251,7 +272,7 @@ static void compare(struct fuzz *fuzz, struct flight *flight, struct slice reply
 }
 
 /* As many slices as its work takes: nodes, keys, entries, children of explore; and what it writes.
- * Those behind the first one are half as long. */
+ * Those behind the first one are half as long. Missed pages may have it begin anew. */
 static void check_slices(const struct fuzz *fuzz, const struct flight *flight)
 {
     uint64_t work = fuzz->serve.config.limits_max_visited_nodes + 2 * flight->most_bytes;
@@ -261,7 +282,7 @@ static void check_slices(const struct fuzz *fuzz, const struct flight *flight)
         work += 256 * 64;
     uint64_t most = 16 + 2 * flight->query.n_keys + 4 * work / fuzz->slice_work +
                     2 * flight->most_bytes / fuzz->slice_reply_bytes;
-    if (flight->n_slices > most)
+    if (flight->n_slices > most * (1 + fuzz->serve.n_cold))
         check_reply(flight, buf_content(&flight->job.out), "a request does not end");
 }
 
@@ -279,6 +300,8 @@ static void finish(struct fuzz *fuzz, struct flight *flight, struct slice reply)
     check_reply(flight, reply, wrong);
     bool is_plain = query && query->method != METHOD_hello && query->method < METHOD_stats &&
                     !judge->is_damaged && !judge->is_draining && judged.error != PROTO_DRAINING;
+    if (query && query->method == METHOD_info) /* tells whether pages are asked for */
+        is_plain &= !fuzz->served[0].cold.tree && !fuzz->served[1].cold.tree;
     if (is_plain)
         compare(fuzz, flight, reply, &judged);
     for (size_t i = 0; i < judged.n_cursors; i++)
@@ -358,6 +381,8 @@ static void send_message(struct fuzz *fuzz, struct flight *flight, struct slice 
     const void *chunk = serve->decoder.zone.chunk_list.head;
     struct slice before = buf_content(&serve->out);
     uint64_t hash = hash_of(before);
+    if (fuzz->now->cold.tree)
+        act_residency_doubt(fuzz->now->cold.residency);
     flight->mode = flight->mode_before = serve->session.mode;
     flight->message = exact;
     flight->n_slices = 0;
@@ -525,7 +550,7 @@ static void run_end(struct fuzz *fuzz)
     if (which >= 240)
         fuzz->serve.dispatch.is_draining = true;
     else if (which >= 200)
-        fuzz->now->snapshot.damage = "it was changed";
+        fuzz->now->snapshot.damage = fuzz->now->cold.damage = "it was changed";
 }
 
 /* What comes before a switch, and behind it. */
@@ -561,7 +586,7 @@ static void run_event(struct fuzz *fuzz, unsigned event)
         break;
     case EVENT_SWITCH:
         fuzz->now = fuzz->now == fuzz->served ? fuzz->served + 1 : fuzz->served;
-        serve_switch(&fuzz->serve, &fuzz->now->snapshot);
+        serve_switch(&fuzz->serve, snapshot_of(fuzz->now));
         fuzz->input.tree = fuzz->now->tree;
         break;
     case EVENT_GENERATION:
@@ -615,7 +640,7 @@ static void begin(struct fuzz *fuzz)
     fuzz->input.tree = fuzz->now->tree;
     for (unsigned i = 0; i < 2; i++)
         fuzz->input.identities[i] = fuzz->served[i].snapshot.generation.identity;
-    serve_begin(&fuzz->serve, &fuzz->now->snapshot);
+    serve_begin(&fuzz->serve, snapshot_of(fuzz->now));
     set_slices(fuzz, more);
     begin_plain(fuzz);
     run(fuzz);
