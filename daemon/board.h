@@ -68,7 +68,8 @@ struct cold_stats {
 struct method_latency {
     uint64_t offloaded;  /* requests that had to wait for pages */
     struct latency cold; /* of these, from their first slice to their reply */
-    struct latency warm; /* of the others; one in LATENCY_SAMPLED is measured */
+    struct latency warm; /* of the others; of those in one slice, one in LATENCY_SAMPLED stands for
+                          * all */
 };
 #define LATENCY_SAMPLED 16
 

@@ -16,12 +16,13 @@ struct latency {
     uint64_t sum_ns;
 };
 
-static inline void latency_note(struct latency *latency, uint64_t ns)
+/* n: requests that this one stands for. */
+static inline void latency_note(struct latency *latency, uint64_t ns, unsigned n)
 {
     uint64_t units = ns / LATENCY_LEAST_NS;
     unsigned bucket = units == 0 ? 0 : 64 - (unsigned)__builtin_clzll(units);
-    latency->counts[bucket < LATENCY_BUCKETS ? bucket : LATENCY_BUCKETS - 1]++;
-    latency->sum_ns += ns;
+    latency->counts[bucket < LATENCY_BUCKETS ? bucket : LATENCY_BUCKETS - 1] += n;
+    latency->sum_ns += n * ns;
 }
 
 static inline void latency_add(struct latency *sum, const struct latency *other)

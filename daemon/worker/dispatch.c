@@ -238,7 +238,8 @@ int dispatch_run(struct dispatch *dispatch, const struct request *request, struc
     uint64_t work = call.work = first_work(dispatch, request);
     int r = run(&call);
     if (is_measured && r == 0)
-        latency_note(&dispatch->board->own_page->latency[id].warm, clock_ns() - begin_ns);
+        latency_note(&dispatch->board->own_page->latency[id].warm, clock_ns() - begin_ns,
+                     LATENCY_SAMPLED);
     uint64_t used = work - call.work;
     dispatch->loop_work -= used < dispatch->loop_work ? used : dispatch->loop_work;
     if (call.stats->errors != errors)

@@ -266,7 +266,7 @@ static void note_latency(const struct job *job)
 {
     struct method_latency *latency =
         &job->conn->worker->board->own_page->latency[job->progress.method];
-    latency_note(job->was_cold ? &latency->cold : &latency->warm, clock_ns() - job->begun_ns);
+    latency_note(job->was_cold ? &latency->cold : &latency->warm, clock_ns() - job->begun_ns, 1);
 }
 
 void job_run_next(struct worker *worker)
