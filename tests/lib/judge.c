@@ -415,8 +415,8 @@ static void judge_info(struct judging *j)
         wire_skip(wire);
     }
     wire_want_text(wire, "tree");
-    wire_want_map(wire, 10);
-    for (unsigned i = 0; i < 10; i++) {
+    wire_want_map(wire, 11);
+    for (unsigned i = 0; i < 11; i++) {
         wire_text(wire);
         wire_skip(wire);
     }
