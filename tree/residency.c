@@ -22,7 +22,8 @@ static_assert(ACT_PAGE_BYTES == 1 << PAGE_SHIFT, "one size");
 struct act_residency {
     struct residency_bits bits; /* first: what the accessor has of it */
     struct act tree;            /* the handle: as the original, with `bits` */
-    size_t known_bytes;         /* of the bits' mapping */
+    _Atomic uint64_t *awaited;  /* a bit a page that somebody is reading; behind the known ones */
+    size_t mapped_bytes;        /* of both: one mapping */
     int fd;
     enum act_probe probe;
     _Atomic uint64_t n_known;
@@ -72,6 +73,11 @@ const char *act_probe_name(enum act_probe probe)
     return names[probe];
 }
 
+static uint64_t n_words_of(const struct act_residency *residency)
+{
+    return (residency->bits.n_pages + WORD_PAGES - 1) / WORD_PAGES;
+}
+
 int act_residency_new(const struct act *tree, int fd, enum act_probe probe,
                       struct act_residency **ret_residency)
 {
@@ -81,14 +87,16 @@ int act_residency_new(const struct act *tree, int fd, enum act_probe probe,
     if (!residency)
         return -ENOMEM;
     residency->bits.n_pages = (tree->map.size - 1) / ACT_PAGE_BYTES + 1;
-    residency->known_bytes = (residency->bits.n_pages / 64 + 1) * sizeof(uint64_t);
-    void *known = mmap(NULL, residency->known_bytes, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (known == MAP_FAILED) {
+    uint64_t n_words = n_words_of(residency);
+    residency->mapped_bytes = 2 * n_words * sizeof(uint64_t);
+    void *bits = mmap(NULL, residency->mapped_bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (bits == MAP_FAILED) {
         free(residency);
         return -ENOMEM;
     }
-    residency->bits.known = known;
+    residency->bits.known = bits;
+    residency->awaited = residency->bits.known + n_words;
     residency->fd = fd;
     residency->probe = probe;
     residency->tree = *tree;
@@ -101,7 +109,7 @@ void act_residency_free(struct act_residency *residency)
 {
     if (!residency)
         return;
-    munmap((void *)(uintptr_t)residency->bits.known, residency->known_bytes);
+    munmap((void *)(uintptr_t)residency->bits.known, residency->mapped_bytes);
     free(residency);
 }
 
@@ -169,9 +177,24 @@ static void note(struct act_residency *residency, uint64_t word, uint64_t bits)
                               memory_order_relaxed);
 }
 
+void act_residency_await(struct act_residency *residency, uint64_t page)
+{
+    atomic_fetch_or_explicit(&residency->awaited[page / WORD_PAGES],
+                             UINT64_C(1) << page % WORD_PAGES, memory_order_relaxed);
+}
+
 void act_residency_note(struct act_residency *residency, uint64_t page)
 {
-    note(residency, page / WORD_PAGES, UINT64_C(1) << page % WORD_PAGES);
+    uint64_t word = page / WORD_PAGES, bit = UINT64_C(1) << page % WORD_PAGES;
+    note(residency, word, bit);
+    atomic_fetch_and_explicit(&residency->awaited[word], ~bit, memory_order_relaxed);
+}
+
+static bool is_awaited(const struct act_residency *residency, uint64_t page)
+{
+    uint64_t word =
+        atomic_load_explicit(&residency->awaited[page / WORD_PAGES], memory_order_relaxed);
+    return word >> page % WORD_PAGES & 1;
 }
 
 static void forget(struct act_residency *residency, uint64_t word, uint64_t bits)
@@ -227,15 +250,17 @@ bool residency_ask(struct residency_bits *bits, uint64_t first, uint64_t last)
             first++;
             continue;
         }
-        if (is_missed(residency, first)) {
+        if (is_awaited(residency, first) || is_missed(residency, first)) {
+            miss(residency, first);
             has_all = false;
             first++;
             continue;
         }
         uint64_t n = piece(residency, first, last), there = ask(residency, first, n);
         for (uint64_t i = 0; i < n; i++) {
-            if (there >> i & 1)
-                act_residency_note(residency, first + i);
+            bool is_there = there >> i & 1 && !is_awaited(residency, first + i);
+            if (is_there)
+                note(residency, (first + i) / WORD_PAGES, UINT64_C(1) << (first + i) % WORD_PAGES);
             else if (!residency_knows(bits, first + i)) {
                 miss(residency, first + i);
                 has_all = false;
@@ -267,7 +292,8 @@ static uint64_t check_word(struct act_residency *residency, uint64_t word, unsig
     if (residency->probe == ACT_PROBE_MINCORE) {
         ++*n_asked;
         uint64_t there = ask_mincore(residency, first, n < WORD_PAGES ? n : WORD_PAGES);
-        note(residency, word, there & ~known);
+        uint64_t awaited = atomic_load_explicit(&residency->awaited[word], memory_order_relaxed);
+        note(residency, word, there & ~known & ~awaited);
         return known & ~there;
     }
     if (known == 0)
@@ -286,7 +312,7 @@ static uint64_t check_word(struct act_residency *residency, uint64_t word, unsig
 uint64_t act_residency_check(struct act_residency *residency, unsigned max_asked,
                              uint64_t *ret_gone)
 {
-    uint64_t n_words = (residency->bits.n_pages + WORD_PAGES - 1) / WORD_PAGES;
+    uint64_t n_words = n_words_of(residency);
     uint64_t passed = 0, n_gone = 0;
     unsigned n_asked = 0;
     while (residency->probe != ACT_PROBE_NONE && n_asked < max_asked && passed < WORDS_PASSED) {
@@ -325,7 +351,7 @@ uint32_t act_residency_cool(struct act_residency *residency, uint64_t page)
 
 void act_residency_doubt(struct act_residency *residency)
 {
-    uint64_t n_words = residency->known_bytes / sizeof(uint64_t);
+    uint64_t n_words = n_words_of(residency);
     for (uint64_t i = 0; i < n_words; i++)
         if (atomic_load_explicit(&residency->bits.known[i], memory_order_relaxed) != 0)
             forget(residency, i, UINT64_MAX);

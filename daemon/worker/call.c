@@ -243,13 +243,27 @@ void set_checkpoint(struct call *call)
 
 #define WANTED_AT_A_TIME 64
 
+/* The value that a key leads to, as the method means it. */
+static void want_value(struct call *call, const struct act_key *key,
+                       const struct act_result *result)
+{
+    size_t len;
+    struct value value;
+    uint64_t number = result->value;
+    bool is_prefix = call->id == METHOD_longest_prefix || call->id == METHOD_prefixes;
+    int r = result->outcome;
+    if (r == ACT_MISS && is_prefix)
+        r = guard_longest_prefix(tree_of(call), slice_of(key->p, key->len), &len, &number, NULL);
+    if (r == 0)
+        (void)value_of(call, number, &value, NULL);
+}
+
 void want_keys(struct call *call, const msgpack_object_array *keys, uint32_t from)
 {
     const struct act_residency *residency = call->dispatch->snapshot->residency;
     while (from < keys->size && act_residency_has_room(residency) && !is_slice_over(call)) {
         struct act_key batch[WANTED_AT_A_TIME];
         struct act_result results[WANTED_AT_A_TIME];
-        struct value value;
         uint32_t n = keys->size - from;
         n = n < WANTED_AT_A_TIME ? n : WANTED_AT_A_TIME;
         for (uint32_t i = 0; i < n; i++) {
@@ -260,8 +274,7 @@ void want_keys(struct call *call, const msgpack_object_array *keys, uint32_t fro
         }
         guard_get_batch(tree_of(call), batch, n, results);
         for (uint32_t i = 0; i < n; i++)
-            if (results[i].outcome == 0)
-                (void)value_of(call, results[i].value, &value, NULL);
+            want_value(call, &batch[i], &results[i]);
         from += n;
     }
 }

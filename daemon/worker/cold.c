@@ -35,6 +35,8 @@ static void on_done(uv_async_t *signal);
 #define AGE_MS        250
 #define ASKED_CALMLY  64
 #define ASKED_HURRIED 256
+/* After a fault of the loop everything is asked for again, at most so often. */
+#define DOUBT_MS 50
 /* How long cold_deinit waits for threads that are reading. */
 #define END_MS 500
 
@@ -55,6 +57,41 @@ struct ticket {
     struct ticket *previous_of_job, *next_of_job;
     struct ticket *previous_of_read, *next_of_read;
 };
+
+static void push(struct page_reads *reads, struct page_read *read)
+{
+    if (reads->first)
+        reads->last->next = read;
+    else
+        reads->first = read;
+    reads->last = read;
+    reads->n++;
+}
+
+/* The first n, at least one and no more than there are. */
+static struct page_read *pop(struct page_reads *reads, size_t n)
+{
+    struct page_read *first = reads->first, *last = first;
+    for (size_t i = 1; i < n; i++)
+        last = last->next;
+    reads->first = last->next;
+    last->next = NULL;
+    reads->n -= n;
+    return first;
+}
+
+static void append(struct page_reads *to, struct page_reads *from)
+{
+    if (!from->first)
+        return;
+    if (to->first)
+        to->last->next = from->first;
+    else
+        to->first = from->first;
+    to->last = from->last;
+    to->n += from->n;
+    *from = (struct page_reads){0};
+}
 
 static size_t place_of(const struct cold *cold, const struct snapshot *snapshot, uint64_t page)
 {
@@ -101,13 +138,9 @@ static struct page_read *begin_read(struct cold *cold, struct snapshot *snapshot
     *read = (struct page_read){
         .snapshot = snapshot_ref(snapshot), .page = page, .next_in_table = *place};
     *place = read;
-    if (cold->begun)
-        cold->last_begun->next = read;
-    else
-        cold->begun = read;
-    cold->last_begun = read;
-    cold->n_begun++;
+    push(&cold->begun, read);
     cold->n_reads++;
+    act_residency_await(snapshot->residency, page);
     return read;
 }
 
@@ -218,20 +251,25 @@ static void read_pages(struct page_read *reads)
     }
 }
 
+/* What a thread may take from. Those that read files of the past are limited, so that a disk that
+ * hangs does not hold up the file that has taken the place of its own. With the lock. */
+static struct page_reads *next_queue(struct cold *cold)
+{
+    bool may_read_past = cold->n_past < cold->worker->config->cold_threads;
+    if (cold->queue.first)
+        return &cold->queue;
+    return may_read_past && cold->past.first ? &cold->past : NULL;
+}
+
 /* A fair part of what waits: threads that read already have theirs. With the lock. */
-static struct page_read *take(struct cold *cold)
+static struct page_read *take(struct cold *cold, struct page_reads *queue, bool *ret_is_past)
 {
     size_t n_takers = cold->n_running - cold->n_busy;
-    size_t n = (cold->n_queued + n_takers - 1) / n_takers;
-    struct page_read *first = cold->queue, *last = first;
-    n = n < TAKEN_MAX ? n : TAKEN_MAX;
-    for (size_t i = 1; i < n; i++)
-        last = last->next;
-    cold->queue = last->next;
-    last->next = NULL;
-    cold->n_queued -= n;
+    size_t n = (queue->n + n_takers - 1) / n_takers;
+    *ret_is_past = queue == &cold->past;
     cold->n_busy++;
-    return first;
+    cold->n_past += *ret_is_past;
+    return pop(queue, n < TAKEN_MAX ? n : TAKEN_MAX);
 }
 
 static void give_back(struct cold *cold, struct page_read *reads, uint64_t n_faults)
@@ -239,10 +277,11 @@ static void give_back(struct cold *cold, struct page_read *reads, uint64_t n_fau
     struct page_read *last = reads;
     while (last->next)
         last = last->next;
+    bool is_told = cold->done; /* and the loop has not come for it yet */
     last->next = cold->done;
     cold->done = reads;
     cold->n_faults += n_faults;
-    if (!cold->is_closed)
+    if (!is_told && !cold->is_closed)
         uv_async_send(&cold->done_signal);
 }
 
@@ -252,35 +291,42 @@ static uint64_t own_faults(void)
     return getrusage(RUSAGE_THREAD, &usage) == 0 ? (uint64_t)usage.ru_majflt : 0;
 }
 
-/* False: none has come for a while. With the lock. */
-static bool wait_for_more(struct cold *cold)
+/* NULL: none has come for a while. With the lock. */
+static struct page_reads *wait_for_more(struct cold *cold)
 {
     struct timespec until;
+    struct page_reads *queue;
     int r = 0;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += IDLE_MS * 1000000L;
     until.tv_sec += until.tv_nsec / 1000000000L;
     until.tv_nsec %= 1000000000L;
     cold->n_idle++;
-    while (!cold->queue && !cold->is_closed && r != ETIMEDOUT)
+    while (!(queue = next_queue(cold)) && !cold->is_closed && r != ETIMEDOUT)
         r = pthread_cond_timedwait(&cold->more, &cold->lock, &until);
     cold->n_idle--;
-    return cold->queue && !cold->is_closed;
+    return cold->is_closed ? NULL : queue;
 }
 
 static void *run_thread(void *context)
 {
     struct cold_thread *thread = context;
     struct cold *cold = thread->cold;
+    struct page_reads *queue;
     pthread_mutex_lock(&cold->lock);
-    while (wait_for_more(cold)) {
-        struct page_read *reads = take(cold);
+    while ((queue = wait_for_more(cold))) {
+        bool is_past;
+        struct page_read *reads = take(cold, queue, &is_past);
+        thread->is_in_past = is_past;
+        thread->is_reading = true;
         pthread_mutex_unlock(&cold->lock);
         uint64_t faults = own_faults();
         read_pages(reads);
         faults = own_faults() - faults;
         pthread_mutex_lock(&cold->lock);
         cold->n_busy--;
+        cold->n_past -= thread->is_in_past;
+        thread->is_in_past = thread->is_reading = false;
         give_back(cold, reads, faults);
     }
     cold->n_running--;
@@ -294,7 +340,7 @@ static void *run_thread(void *context)
 /* A place for one more: one whose thread has ended, or was never there. With the lock. */
 static struct cold_thread *find_place(struct cold *cold)
 {
-    for (unsigned i = 0; i < cold->worker->config->cold_threads; i++) {
+    for (unsigned i = 0; i < COLD_THREADS_MAX; i++) {
         struct cold_thread *thread = &cold->threads[i];
         if (thread->is_there && thread->has_ended) {
             pthread_join(thread->id, NULL); /* it has let go of the lock, and ends */
@@ -329,41 +375,75 @@ static bool start_thread(struct cold *cold)
     return thread->is_there;
 }
 
+/* As many as the queue has work for; the others when the loop comes by again, which is soon. Only
+ * the loop starts threads, between turns: the address space is locked meanwhile, and a turn would
+ * wait for that. With the lock. */
 static void start_threads(struct cold *cold)
 {
-    size_t wanted = cold->n_queued > cold->n_idle ? cold->n_queued - cold->n_idle : 0;
-    for (unsigned i = 0; i < STARTED_AT_ONCE && i < wanted; i++)
-        if (cold->n_running >= cold->worker->config->cold_threads || !start_thread(cold))
+    cold->lacks_threads = false;
+    for (unsigned i = 0; i <= STARTED_AT_ONCE; i++) {
+        const struct page_reads *queue = next_queue(cold);
+        if (!queue || queue->n <= cold->n_idle + i ||
+            cold->n_running - cold->n_past >= cold->worker->config->cold_threads)
             return;
+        if (i < STARTED_AT_ONCE && !start_thread(cold))
+            return;
+    }
+    cold->lacks_threads = true;
+    uv_async_send(&cold->done_signal); /* the loop does not sleep */
+}
+
+/* No thread can be had: better late than never. With the lock. */
+static void read_on_loop(struct cold *cold)
+{
+    struct page_reads *queue;
+    while ((queue = next_queue(cold))) {
+        struct page_read *reads = pop(queue, queue->n);
+        read_pages(reads);
+        give_back(cold, reads, 0);
+    }
+}
+
+static struct act_residency *current_residency(const struct cold *cold)
+{
+    return cold->worker->snapshot ? cold->worker->snapshot->residency : NULL;
+}
+
+/* The loop has waited for a page that it held to be in memory: so will be others. To ask for each
+ * once more costs less than another fault. */
+static void doubt_after_fault(struct cold *cold)
+{
+    uint64_t faults = stats_of(cold)->loop_major_faults;
+    uint64_t now_ms = worker_now_ms(cold->worker);
+    struct act_residency *residency = current_residency(cold);
+    if (faults == cold->seen_faults || now_ms - cold->doubted_ms < DOUBT_MS)
+        return;
+    cold->seen_faults = faults;
+    cold->doubted_ms = now_ms;
+    if (residency)
+        act_residency_doubt(residency);
 }
 
 void cold_hand_over(struct cold *cold)
 {
-    if (!cold->begun)
+    doubt_after_fault(cold);
+    if (!cold->begun.first && !cold->lacks_threads)
         return;
     pthread_mutex_lock(&cold->lock);
-    if (cold->queue)
-        cold->last_queued->next = cold->begun;
-    else
-        cold->queue = cold->begun;
-    cold->last_queued = cold->last_begun;
-    cold->n_queued += cold->n_begun;
-    start_threads(cold);
-    if (cold->n_running == 0) { /* no thread can be had: better late than never */
-        struct page_read *reads = cold->queue;
-        cold->queue = NULL;
-        cold->n_queued = 0;
-        read_pages(reads);
-        give_back(cold, reads, 0);
+    while (cold->begun.first) {
+        struct page_read *read = pop(&cold->begun, 1);
+        bool is_past = read->snapshot != cold->worker->snapshot;
+        push(is_past ? &cold->past : &cold->queue, read);
     }
+    start_threads(cold);
+    if (cold->n_running == 0)
+        read_on_loop(cold);
     stats_of(cold)->threads = cold->n_running;
-    if (cold->n_queued > 1)
-        pthread_cond_broadcast(&cold->more);
-    else
-        pthread_cond_signal(&cold->more);
+    size_t n = cold->queue.n + cold->past.n;
+    n = n < cold->n_idle ? n : cold->n_idle;
     pthread_mutex_unlock(&cold->lock);
-    cold->begun = NULL;
-    cold->n_begun = 0;
+    for (size_t i = 0; i < n; i++)
+        pthread_cond_signal(&cold->more);
 }
 
 /* The loop's end of a read: its jobs go on. */
@@ -407,11 +487,6 @@ static void on_done(uv_async_t *signal)
     stats->queued = cold->n_reads;
 }
 
-static struct act_residency *current_residency(const struct cold *cold)
-{
-    return cold->worker->snapshot ? cold->worker->snapshot->residency : NULL;
-}
-
 static void tell_pages(const struct cold *cold, const struct act_residency *residency)
 {
     struct act_residency_info info;
@@ -441,9 +516,6 @@ void cold_age(struct cold *cold, uint64_t now_ms)
     if (!residency || now_ms - cold->aged_ms < AGE_MS)
         return;
     cold->aged_ms = now_ms;
-    if (stats->loop_major_faults != cold->seen_faults)
-        cold_doubt(cold);
-    cold->seen_faults = stats->loop_major_faults;
     uint64_t passed =
         act_residency_check(residency, cold->doubted > 0 ? ASKED_HURRIED : ASKED_CALMLY, &gone);
     cold->doubted -= passed < cold->doubted ? passed : cold->doubted;
@@ -461,6 +533,16 @@ void cold_switch(struct cold *cold)
     tell_pages(cold, residency);
     cold->past_probes = stats_of(cold)->probes;
     stats_of(cold)->known_pages = 0;
+    cold_hand_over(cold);
+    pthread_mutex_lock(&cold->lock);
+    append(&cold->past, &cold->queue);
+    for (unsigned i = 0; i < COLD_THREADS_MAX; i++) {
+        struct cold_thread *thread = &cold->threads[i];
+        bool is_reading = thread->is_there && !thread->has_ended && thread->is_reading;
+        cold->n_past += is_reading && !thread->is_in_past;
+        thread->is_in_past = is_reading;
+    }
+    pthread_mutex_unlock(&cold->lock);
 }
 
 int cold_init(struct cold *cold, struct worker *worker)
@@ -524,8 +606,9 @@ bool cold_deinit(struct cold *cold)
     for (unsigned i = 0; i < COLD_THREADS_MAX; i++)
         if (!join_thread(&cold->threads[i], &until))
             return false;
-    free_reads(cold->begun);
-    free_reads(cold->queue);
+    free_reads(cold->begun.first);
+    free_reads(cold->queue.first);
+    free_reads(cold->past.first);
     free_reads(cold->done);
     for (struct page_read *read = cold->unused; read; read = next) {
         next = read->next;

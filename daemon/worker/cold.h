@@ -26,12 +26,22 @@ struct worker;
 struct page_read;
 struct ticket;
 
-#define COLD_THREADS_MAX 256
+/* As many as cold.threads may be, and as many for files of the past. */
+#define COLD_THREADS_MAX 512
+
+/* A queue. */
+struct page_reads {
+    struct page_read *first, *last;
+    size_t n;
+};
 
 struct cold_thread {
     pthread_t id;
-    bool is_there;  /* has been started, and not joined */
-    bool has_ended; /* under the lock */
+    bool is_there; /* has been started, and not joined */
+    /* Under the lock. */
+    bool has_ended;
+    bool is_reading;
+    bool is_in_past; /* reads a file that is not served any more */
     struct cold *cold;
 };
 
@@ -42,24 +52,26 @@ struct cold {
     /* The loop's. */
     struct page_read **table; /* those under way, by snapshot and page; a power of two of them */
     size_t table_size;
-    uint64_t aged_ms;                     /* when cold_age last looked */
-    uint64_t doubted;                     /* pages that are looked at in a hurry */
-    uint64_t seen_faults;                 /* of the loop */
-    uint64_t past_probes;                 /* of generations before */
-    struct page_read *begun, *last_begun; /* since the last cold_hand_over */
-    struct page_read *unused;             /* kept */
-    struct ticket *unused_tickets;        /* likewise */
-    size_t n_tickets;
-    size_t n_begun, n_reads; /* not handed over; in the table */
+    uint64_t aged_ms;              /* when cold_age last looked */
+    uint64_t doubted;              /* pages that are looked at in a hurry */
+    uint64_t doubted_ms;           /* when a fault of the loop last made it doubt all */
+    uint64_t seen_faults;          /* of the loop, then */
+    uint64_t past_probes;          /* of generations before */
+    struct page_reads begun;       /* since the last cold_hand_over */
+    bool lacks_threads;            /* there is work for more than could be started at once */
+    struct page_read *unused;      /* kept */
+    struct ticket *unused_tickets; /* likewise */
+    size_t n_reads, n_tickets;     /* in the table; in use */
 
     /* Shared, under the lock. */
     pthread_mutex_t lock;
     pthread_cond_t more;
-    struct page_read *queue, *last_queued;
+    struct page_reads queue; /* of the file that is served */
+    struct page_reads past;  /* of others, that jobs still need */
     struct page_read *done;
-    size_t n_queued;
-    unsigned n_running, n_idle, n_busy; /* threads; without work; reading */
-    uint64_t n_faults;                  /* major ones, of the threads */
+    unsigned n_running, n_idle; /* threads; without work */
+    unsigned n_busy, n_past;    /* reading; of these, files of the past */
+    uint64_t n_faults;          /* major ones, of the threads */
     bool is_closed;
     struct cold_thread threads[COLD_THREADS_MAX];
 };
@@ -83,8 +95,8 @@ void cold_hand_over(struct cold *cold);
 
 /*
  * Looks at some of the pages that are known to be in memory whether they still are: to be called
- * now and then. Some 16 MiB in a quarter of a second; four times as many after a sign that the
- * kernel takes pages back (a page found gone, a fault of the loop), until all were looked at.
+ * now and then. Some 16 MiB in a quarter of a second; four times as many after a page was found
+ * gone, until all were looked at. After a fault of the loop nothing is held to be known any more.
  */
 void cold_age(struct cold *cold, uint64_t now_ms);
 

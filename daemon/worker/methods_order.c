@@ -1,10 +1,10 @@
 /*
  * methods_order: scan, range, mscan, count, next, prev, explore: in the order of keys.
  *
- * All of them move the one cursor of the worker. A slice begins by going to the mark that the last
- * one left, and ends with another mark.
+ * All of them move the one cursor of the worker: see walks.h.
  */
 #include "daemon/worker/methods.h"
+#include "daemon/worker/walks.h"
 
 #include <endian.h>
 
@@ -14,9 +14,6 @@
 /* What a step back to the entry before costs more than a step forward: there are no links back. */
 #define BACKWARD_WORK 6
 #define SCAN_BYTES    (1024 * 1024)
-/* Pages that are read ahead of a walk, from the first time that it misses one. */
-#define AHEAD_FIRST 4
-#define AHEAD_MOST  64
 
 /* How a wire cursor begins: its direction, and the identity of the generation it comes from. */
 enum { CURSOR_ASCENDING = 1, CURSOR_DESCENDING = 2 };
@@ -30,143 +27,6 @@ struct page {
     bool has_start;
     struct options options;
 };
-
-static struct slice mark_of(const struct call *call)
-{
-    return buf_content(&call->progress->mark);
-}
-
-/* Remembers a position. 0, CALL_AGAIN's failures as a reply's. */
-static int set_mark(struct call *call, struct slice mark)
-{
-    struct progress *progress = call->progress;
-    progress->mark.head = progress->mark.tail = 0;
-    progress->has_mark = true;
-    progress->more_work = 0;
-    int r = buf_append(&progress->mark, mark.p, mark.len);
-    return r == BUF_FULL ? REPLY_NO_ROOM : r;
-}
-
-/* Where the cursor stands, in scratch memory. False: behind everything, or nowhere. */
-static bool cursor_mark(struct call *call, struct slice *ret)
-{
-    struct dispatch *dispatch = call->dispatch;
-    size_t len;
-    if (act_cursor_mark(dispatch->cursor, dispatch->key, dispatch->key_size, &len) != 0)
-        return false;
-    *ret = slice_of(dispatch->key, len);
-    return true;
-}
-
-/* The nodes that the next move may visit: those that the slice and the request's budget have left,
- * and `way` more that do not count, to come to where the walk begins. */
-static void allow_walk(struct call *call, uint64_t max_visited, size_t way)
-{
-    uint64_t left = max_visited - call->progress->visited;
-    uint64_t work = call->work + call->progress->more_work;
-    call->allowed = left < work ? left : work;
-    act_cursor_set_budget(call->dispatch->cursor, call->allowed + way);
-}
-
-/* Accounts for the moves since allow_walk. */
-static void note_walk(struct call *call)
-{
-    uint64_t left = act_cursor_budget(call->dispatch->cursor);
-    uint64_t used = left < call->allowed ? call->allowed - left : 0;
-    call->progress->visited += used;
-    call->walked = used;
-    spend(call, used);
-}
-
-/* What a move of the cursor came to, if it is no entry and not the end. */
-static int move_failed(struct call *call, int r)
-{
-    if (r == ACT_TOO_LONG)
-        return key_too_long(call);
-    if (r == ACT_CORRUPT)
-        call->fault = act_cursor_fault(call->dispatch->cursor);
-    return r;
-}
-
-/* A walk has used up what it may: keeps where it stands. CALL_AGAIN, or CALL_LIMIT where the
- * request's budget is used up, too. A way down to the last entry below a position passes nothing
- * before it is at its end, and then begins anew: it gets more and more until it comes there. */
-static int pause_walk(struct call *call, uint64_t max_visited)
-{
-    struct progress *progress = call->progress;
-    struct slice mark;
-    if (progress->visited >= max_visited)
-        return CALL_LIMIT;
-    bool has_mark = cursor_mark(call, &mark);
-    if (!has_mark || (progress->has_mark && slice_equal(mark, mark_of(call)))) {
-        progress->more_work += progress->more_work + call->dispatch->slice_work;
-        progress->visited -= call->walked;
-        return CALL_AGAIN;
-    }
-    int r = set_mark(call, mark);
-    return r != 0 ? r : CALL_AGAIN;
-}
-
-/* A walk has come to a page that is not in memory. The pages behind it are wanted as well, more of
- * them each time that this happens to a request: what comes in order mostly stands in order. */
-static int pause_for_page(struct call *call, bool is_reverse)
-{
-    size_t n_missed, n;
-    struct progress *progress = call->progress;
-    struct act_residency *residency = call->dispatch->snapshot->residency;
-    const uint64_t *wanted = act_residency_wanted(residency, &n_missed, &n);
-    progress->ahead = progress->ahead == 0           ? AHEAD_FIRST
-                      : progress->ahead < AHEAD_MOST ? (uint16_t)(2 * progress->ahead)
-                                                     : AHEAD_MOST;
-    if (n_missed > 0)
-        act_residency_want(residency, wanted[n_missed - 1], progress->ahead, is_reverse);
-    return CALL_COLD;
-}
-
-/* The same in a walk that has to be kept: it goes on from where it stands. In reverse it begins
- * anew, as if it had not been: a way down has passed nothing before its end, and all of it would be
- * charged twice. */
-static int pause_cold_walk(struct call *call, bool is_reverse)
-{
-    struct slice mark;
-    if (is_reverse || !cursor_mark(call, &mark) ||
-        (call->progress->has_mark && slice_equal(mark, mark_of(call)))) {
-        call->progress->visited -= call->walked; /* it is made again */
-        return pause_for_page(call, is_reverse);
-    }
-    int r = set_mark(call, mark);
-    return r != 0 ? r : pause_for_page(call, is_reverse);
-}
-
-/* A seek is no part of the budget: it takes a node for each byte of the key at most. However long
- * the key is, half of what the slice has left is for the walk. Where it misses a page there is
- * nothing to be kept: CALL_COLD. */
-static int seek(struct call *call, struct slice key)
-{
-    uint64_t work = key.len / WORK_PER_KEY_BYTES;
-    spend(call, work < call->work / 2 ? work : call->work / 2);
-    act_cursor_set_budget(call->dispatch->cursor, UINT64_MAX);
-    int r = guard_cursor_seek(tree_of(call), call->dispatch->cursor, key);
-    return r == ACT_COLD ? CALL_COLD : r;
-}
-
-/* From the mark, or else from `start`, to the first entry at or behind it. */
-static int begin_forward(struct call *call, struct slice start, uint64_t max_visited)
-{
-    int r = seek(call, call->progress->has_mark ? mark_of(call) : start);
-    allow_walk(call, max_visited, 0);
-    return r == ACT_MISS ? guard_cursor_next(tree_of(call), call->dispatch->cursor) : r;
-}
-
-/* From the mark, or else from `start`, to the last entry before it. */
-static int begin_backward(struct call *call, struct slice start, uint64_t max_visited)
-{
-    int r = seek(call, call->progress->has_mark ? mark_of(call) : start);
-    allow_walk(call, max_visited, 0);
-    if (r != 0 && r != ACT_MISS)
-        return r;
-    return guard_cursor_prev(tree_of(call), call->dispatch->cursor);
-}
 
 /*
  * Pages.
@@ -340,6 +200,30 @@ static int page_cold(struct call *call, const struct page *page, bool has_entry,
     return pause_for_page(call, is_reverse);
 }
 
+/* The page is about to be answered: walks through its entries as far as its pages are in memory,
+ * and has those read that it misses first. At most n entries. */
+static void want_page(struct call *call, const struct page *page, uint64_t n)
+{
+    uint64_t number;
+    struct value value;
+    struct act_cursor *cursor = call->dispatch->cursor;
+    const struct slice *start = page->has_start ? &page->start : &page->from;
+    confine(call, page);
+    act_cursor_set_budget(cursor, call->work);
+    int r = guard_cursor_seek(tree_of(call), cursor, *start);
+    if (r == ACT_MISS)
+        r = guard_cursor_next(tree_of(call), cursor);
+    for (uint64_t i = 0; i < n && r == 0; i++) {
+        act_cursor_value(cursor, &number);
+        if (!page->options.keys_only)
+            r = value_of(call, number, &value, &call->fault);
+        if (r == 0 && i + 1 < n)
+            r = guard_cursor_next(tree_of(call), cursor);
+    }
+    uint64_t left = act_cursor_budget(cursor);
+    spend(call, LOOKUP_WORK + (left < call->work ? call->work - left : 0));
+}
+
 /* {entries, cursor, generation}, or as much of it as the slice allows. */
 static int answer_page(struct call *call, const struct page *page)
 {
@@ -484,19 +368,39 @@ static int check_mscan(struct call *call, const struct options *options)
     return 0;
 }
 
-/* The page of the prefix that is in work. */
+/* The page of a prefix. */
+static int read_mscan_page(struct call *call, const struct options *options, uint32_t index,
+                           struct page *ret)
+{
+    struct slice cursor;
+    *ret = (struct page){.is_prefix = true, .options = *options};
+    param_bytes(&call->request->params[0].via.array.ptr[index], &ret->from);
+    if (options->cursors && param_bytes(&options->cursors->via.array.ptr[index], &cursor))
+        return read_cursor(call, ret, cursor);
+    return 0;
+}
+
+/* That of the prefix that is in work. */
 static int answer_mscan_page(struct call *call, const struct options *options)
 {
-    struct page page = {.is_prefix = true, .options = *options};
-    struct slice cursor;
-    uint32_t index = call->progress->index;
-    param_bytes(&call->request->params[0].via.array.ptr[index], &page.from);
-    if (options->cursors && param_bytes(&options->cursors->via.array.ptr[index], &cursor)) {
-        int r = read_cursor(call, &page, cursor);
-        if (r != 0)
-            return r;
+    struct page page;
+    int r = read_mscan_page(call, options, call->progress->index, &page);
+    return r != 0 ? r : answer_page(call, &page);
+}
+
+/* One page has come to a page of the file that is missing; so may those of the prefixes behind it.
+ */
+static void want_mscan_pages(struct call *call, const struct options *options)
+{
+    struct page page;
+    uint32_t n = call->request->params[0].via.array.size;
+    const struct act_residency *residency = call->dispatch->snapshot->residency;
+    for (uint32_t i = call->progress->index + 1; i < n; i++) {
+        if (!act_residency_has_room(residency) || is_slice_over(call))
+            return;
+        if (read_mscan_page(call, options, i, &page) == 0 && !options->reverse)
+            want_page(call, &page, options->limit);
     }
-    return answer_page(call, &page);
 }
 
 int method_mscan(struct call *call)
@@ -516,7 +420,7 @@ int method_mscan(struct call *call)
             return CALL_AGAIN;
         r = answer_mscan_page(call, &options);
         if (r == CALL_COLD)
-            want_keys(call, &prefixes->via.array, call->progress->index + 1);
+            want_mscan_pages(call, &options);
         if (r != 0)
             return r;
         call->progress->index++;
@@ -712,6 +616,20 @@ static int explore_child(struct call *call, struct slice below, unsigned n_left,
     return reply_child_count(call, below);
 }
 
+/* The samples of the children behind the one that has come to a missing page. below: the key of a
+ * child. */
+static void want_samples(struct call *call, struct buf *below, const uint64_t set[4], unsigned n)
+{
+    const struct act_residency *residency = call->dispatch->snapshot->residency;
+    for (unsigned i = call->progress->index + 1; i < n; i++) {
+        if (!act_residency_has_room(residency) || is_slice_over(call))
+            return;
+        below->p[buf_len(below) - 1] = child_byte(set, i);
+        const struct page page = {.is_prefix = true, .from = buf_content(below)};
+        want_page(call, &page, 1);
+    }
+}
+
 static int explore_children(struct call *call, struct slice prefix, const uint64_t set[4],
                             uint64_t max_visited)
 {
@@ -731,6 +649,8 @@ static int explore_children(struct call *call, struct slice prefix, const uint64
         set_checkpoint(call);
         below->p[prefix.len] = child_byte(set, progress->index);
         r = explore_child(call, buf_content(below), n - progress->index, max_visited);
+        if (r == CALL_COLD || r == ACT_COLD)
+            want_samples(call, below, set, n);
         if (r != 0)
             return r;
         spend(call, LOOKUP_WORK);

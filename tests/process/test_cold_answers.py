@@ -174,7 +174,7 @@ def test_it_says_the_same(warm, disk, tree, method):
             disk.delay_us = DELAY_US
             check_same(warm, daemon, calls, at_once)
             assert daemon.stats()["methods"][method.rstrip("_")]["offloaded"] > 0
-            cold.check_loop(daemon, disk)
+            cold.check_loop(daemon)
         disk.delay_us = 0
 
 

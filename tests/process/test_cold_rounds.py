@@ -125,7 +125,7 @@ def test_a_scan_reads_ahead(disk, tree, options):
         assert disk.reads > 30 and max(disk.reads_of_pages()) == 1
         assert disk.most_in_flight > 4
         assert seconds < disk.reads * DELAY_US / 4e6 / 2
-        cold.check_loop(daemon, disk)
+        cold.check_loop(daemon)
 
 
 def test_what_is_read_ahead_is_not_waited_for(disk, tree):
@@ -145,4 +145,4 @@ def test_what_is_read_ahead_is_not_waited_for(disk, tree):
             result = {"count": len(tree.keys), "exact": True}
             assert other.reply() == (1, None, result)
         assert max(disk.reads_of_pages()) == 1
-        cold.check_loop(daemon, disk)
+        cold.check_loop(daemon)

@@ -255,7 +255,7 @@ def test_clients_that_leave(disk, tree, kind, leave):
         disk.go_on()
         check_nothing_left(daemon, n_files)
         check_all(daemon, tree, tree.keys[:100])
-        cold.check_loop(daemon, disk)
+        cold.check_loop(daemon)
 
 
 def test_many_clients_that_leave(disk, tree):

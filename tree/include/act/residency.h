@@ -96,6 +96,12 @@ ACT_PUBLIC bool act_residency_has_room(const struct act_residency *residency);
 ACT_PUBLIC void act_residency_want(struct act_residency *residency, uint64_t page, size_t n,
                                    bool backward);
 
+/*
+ * Somebody has begun to read that page. Until act_residency_note it is missing, whatever the kernel
+ * says: it may be there and still be locked, and a touch would wait for that.
+ */
+ACT_PUBLIC void act_residency_await(struct act_residency *residency, uint64_t page);
+
 /* That page is in memory now: who calls has just touched it. Thread-safe. */
 ACT_PUBLIC void act_residency_note(struct act_residency *residency, uint64_t page);
 
