@@ -191,8 +191,8 @@ bool cold_submit(struct cold *cold, struct job *job)
     size_t n_missed, n;
     struct cold_stats *stats = stats_of(cold);
     const uint64_t *pages = act_residency_wanted(job->snapshot->residency, &n_missed, &n);
-    /* One page is enough to go on for. What it will need must not take the place of what others
-     * need now. */
+    /* One page is enough to go on for. What it needs besides must not take the place of what others
+     * need to go on at all. */
     uint64_t most = cold->worker->config->cold_queue / 2;
     for (size_t i = 0; i < n; i++) {
         struct page_read *read = find(cold, job->snapshot, pages[i]);
@@ -200,7 +200,7 @@ bool cold_submit(struct cold *cold, struct job *job)
             stats->pages_shared++;
         else if (!job->tickets || cold->n_reads < most)
             read = begin_read(cold, job->snapshot, pages[i]);
-        if (read && i < n_missed)
+        if (read && i < n_missed && (!job->tickets || cold->n_tickets < TICKETS_PER_READ * most))
             (void)take_ticket(cold, job, read);
     }
     stats->queued = cold->n_reads;
