@@ -163,6 +163,13 @@ void guard_copy(const struct act *tree, void *to, struct slice bytes)
     end();
 }
 
+void guard_touch(const struct act *tree, const uint8_t *p)
+{
+    begin(tree);
+    (void)*(const volatile uint8_t *)p;
+    end();
+}
+
 size_t guard_top(const struct act *tree, struct act_range *ret_ranges, size_t max)
 {
     begin(tree);
