@@ -315,7 +315,8 @@ uint64_t act_residency_check(struct act_residency *residency, unsigned max_asked
     uint64_t n_words = n_words_of(residency);
     uint64_t passed = 0, n_gone = 0;
     unsigned n_asked = 0;
-    while (residency->probe != ACT_PROBE_NONE && n_asked < max_asked && passed < WORDS_PASSED) {
+    uint64_t most = n_words < WORDS_PASSED ? n_words : WORDS_PASSED; /* once around at most */
+    while (residency->probe != ACT_PROBE_NONE && n_asked < max_asked && passed < most) {
         uint64_t gone = check_word(residency, residency->hand, &n_asked);
         if (gone != 0)
             forget(residency, residency->hand, gone);

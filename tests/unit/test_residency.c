@@ -347,9 +347,9 @@ static void check_probe(const char *path, enum act_probe probe)
 
     assert_true(act_residency_check(c.residency, 1000, &gone) > 0);
     assert_int_equal(gone, 0);
-    act_residency_info(c.residency, &before);
-    if (probe == ACT_PROBE_MINCORE)
-        assert_int_equal(before.n_known, before.n_pages); /* it has told of all */
+    act_residency_info(c.residency, &before); /* nothing new, and each word once */
+    assert_true(before.n_known == after.n_known);
+    assert_true(before.n_probes - after.n_probes <= before.n_pages / 64 + 1);
     assert_int_equal(madvise(file, c.info.mapped_bytes, MADV_DONTNEED), 0);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     assert_int_equal(fdatasync(fd), 0);
