@@ -88,6 +88,7 @@ void release_check(struct release *release, uint64_t now_ms)
     release->asked_ms = now_ms;
     struct snapshot *snapshot = worker->snapshot;
     if (!snapshot || !snapshot->tree || snapshot->generation.hold != GENERATION_MAPPED ||
+        snapshot->locked_bytes >= snapshot->generation.size_bytes || /* none would go */
         mapped_bytes(release) <= most)
         return;
     release->snapshot = snapshot_ref(snapshot);
