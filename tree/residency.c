@@ -96,6 +96,7 @@ int act_residency_new(const struct act *tree, int fd, enum act_probe probe,
         return -ENOMEM;
     }
     residency->bits.known = bits;
+    residency->bits.max_value_bytes = UINT64_MAX;
     residency->awaited = residency->bits.known + n_words;
     residency->fd = fd;
     residency->probe = probe;
@@ -116,6 +117,11 @@ void act_residency_free(struct act_residency *residency)
 const struct act *act_residency_tree(const struct act_residency *residency)
 {
     return &residency->tree;
+}
+
+void act_residency_limit_values(struct act_residency *residency, uint64_t max_bytes)
+{
+    residency->bits.max_value_bytes = max_bytes;
 }
 
 void act_residency_begin(struct act_residency *residency)

@@ -14,6 +14,7 @@ struct residency_bits {
     _Atomic uint64_t *known; /* a bit a page */
     uint64_t n_pages;
     _Atomic bool is_all_known; /* as far as anybody has looked */
+    uint64_t max_value_bytes;  /* what is longer is found, and nobody touches it */
 };
 
 static inline bool residency_knows(const struct residency_bits *bits, uint64_t page)

@@ -12,7 +12,7 @@ int act_bytes(const struct act *tree, uint64_t value, const uint8_t **ret_bytes,
               struct act_fault *ret_fault)
 {
     struct view view = view_of(tree, 0);
-    uint64_t begin, len, end = tree->metadata.objects_end;
+    uint64_t begin, len = 0, end = tree->metadata.objects_end;
     if (tree->values != ACT_VALUES_BYTES)
         return ACT_NOT_BYTES;
     int r = 0;
@@ -22,7 +22,8 @@ int act_bytes(const struct act *tree, uint64_t value, const uint8_t **ret_bytes,
         r = varint_read(&view, value, end, &len, &begin);
     if (r == 0 && len > end - begin)
         r = view_corrupt(&view, value, "a byte value that runs past the arena's end");
-    if (r == 0 && len > 0 && !view_may_touch(&view, begin, len))
+    bool is_wanted = len > 0 && view.residency && len <= view.residency->max_value_bytes;
+    if (r == 0 && is_wanted && !view_may_touch(&view, begin, len))
         r = ACT_COLD;
     if (r != 0) {
         if (r == ACT_CORRUPT && ret_fault)

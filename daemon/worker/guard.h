@@ -55,7 +55,8 @@ int guard_bytes(const struct act *tree, uint64_t value, struct slice *ret_bytes,
                 struct act_fault *ret_fault);
 /* to: room for all of it. */
 void guard_copy(const struct act *tree, void *to, struct slice bytes);
-/* Reads the byte at p, whatever a compiler thinks of the use of that: its page is in memory then. */
+/* Reads the byte at p, whatever a compiler thinks of the use of that: its page is in memory then.
+ */
 void guard_touch(const struct act *tree, const uint8_t *p);
 
 size_t guard_top(const struct act *tree, struct act_range *ret_ranges, size_t max);

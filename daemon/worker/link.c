@@ -205,8 +205,9 @@ static void open_in_thread(struct errand *errand)
     opening->fd = -1;
     keep_settle(opening->snapshot, config, &opening->warning);
     /* Without memory for that lookups wait, and are as right: tell_pages says so. */
-    if (may_be_cold(opening->snapshot, config))
-        (void)snapshot_watch_pages(opening->snapshot, choose_probe(opening->snapshot, config));
+    if (may_be_cold(opening->snapshot, config) &&
+        snapshot_watch_pages(opening->snapshot, choose_probe(opening->snapshot, config)) == 0)
+        act_residency_limit_values(opening->snapshot->residency, config->limits_max_reply_bytes);
 }
 
 /* Why it could not be opened. Whoever tells it names the file. */

@@ -6,7 +6,7 @@ import selectors
 
 import pytest
 
-from lib import rpc
+from lib import rpc, tree_maker
 from lib.daemon import with_one_worker
 from lib.waiting import Clock, eventually
 
@@ -237,3 +237,15 @@ def test_connections_that_are_dropped_at_once_are_all_counted_and_gone(actd, kin
         rpc.connect(getattr(daemon, kind)).close()
     daemon.wait_stat("connections", "open", 0)
     eventually(lambda: daemon.stat("connections", "accepted") == 2000, "2000 connections")
+
+
+def test_a_value_that_no_reply_holds_is_not_read(actd, tmp_path):
+    path = tmp_path / "tree.act"
+    tree_maker.build(path, [(b"long", bytes(4 << 20)), (b"short", bytes(1 << 19))], is_bytes=True)
+    # Each page that is needed for the first time goes to the threads, and is counted.
+    daemon = actd(path, {"cold.probe": "none", "limits.max_reply_bytes": 1 << 20})
+    with daemon.client() as client:
+        assert client.error_of("get", b"long") == rpc.TOO_LARGE
+        assert daemon.stat("cold", "pages_read") < 16
+        assert client.call("get", b"short") == bytes(1 << 19)
+        assert daemon.stat("cold", "pages_read") >= (1 << 19) // 4096

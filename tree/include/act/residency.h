@@ -18,7 +18,8 @@
  * lookup in known pages makes no system call. What the kernel takes back later is not seen by
  * itself; act_residency_check looks again, page after page, at a cost that the caller bounds.
  *
- * A line or byte value that goes over several pages needs all of them.
+ * A line or byte value that goes over several pages needs all of them (see
+ * act_residency_limit_values).
  *
  * Threads. A residency is one thread's, with everything that is called with its tree, but for
  * act_residency_note and act_residency_cool: these may be called by any thread while the residency
@@ -72,6 +73,13 @@ ACT_PUBLIC void act_residency_free(struct act_residency *residency);
 /* The handle that does not wait: for every function that takes a tree, but act_close. Valid as long
  * as the residency. */
 ACT_PUBLIC const struct act *act_residency_tree(const struct act_residency *residency);
+
+/*
+ * From now on act_bytes gives a byte value that is longer than max_bytes whether or not its pages
+ * are in memory: the caller must not touch it. For who can do nothing with so long a one, which
+ * would otherwise be read from the disk for nothing. Without this call there is no limit.
+ */
+ACT_PUBLIC void act_residency_limit_values(struct act_residency *residency, uint64_t max_bytes);
 
 /* Forgets what is listed as missing. */
 ACT_PUBLIC void act_residency_begin(struct act_residency *residency);
