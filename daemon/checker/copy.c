@@ -137,7 +137,10 @@ static int fill_huge(int fd, uint64_t size, char *p, copy_progress *on_progress,
 {
     ssize_t n;
     for (uint64_t at = 0; at < size; at += (uint64_t)n) {
-        if ((n = read_piece(fd, p + at, at, size - at)) <= 0)
+        n = read_piece(fd, p + at, at, size - at);
+        if (n < 0 && errno == EFAULT) /* set aside, and still not given: a limit of the cgroup */
+            return fail(copy, COPY_NO_MEMORY, "the limit of huge pages is reached (hugetlb.*.max)");
+        if (n <= 0)
             return fail_read(copy, n, at);
         on_progress(NULL, at + (uint64_t)n, size);
     }
