@@ -212,17 +212,18 @@ static void forget(struct act_residency *residency, uint64_t word, uint64_t bits
                               memory_order_relaxed);
 }
 
-/* Which of the n pages from `page` on are there: bit i is about page + i. n is 1 to 64. */
+/* Which of the n pages from `page` on are there: bit i is about page + i. n is 1 to 64. The kernel
+ * tells of pages of its own size, which may be a multiple of ours. */
 static uint64_t ask_mincore(struct act_residency *residency, uint64_t page, uint64_t n)
 {
-    unsigned char there[WORD_PAGES];
-    uint64_t bits = 0;
-    uintptr_t begin = (uintptr_t)residency->tree.map.base + (page << PAGE_SHIFT);
+    unsigned char there[WORD_PAGES + 1];
+    uint64_t bits = 0, unit = residency->tree.page_bytes >> PAGE_SHIFT, before = page % unit;
+    uintptr_t begin = (uintptr_t)residency->tree.map.base + ((page - before) << PAGE_SHIFT);
     residency->n_probes++;
-    if (mincore((void *)begin, n << PAGE_SHIFT, there) < 0)
+    if (mincore((void *)begin, (before + n) << PAGE_SHIFT, there) < 0)
         return 0;
     for (uint64_t i = 0; i < n; i++)
-        bits |= (uint64_t)(there[i] & 1) << i;
+        bits |= (uint64_t)(there[(before + i) / unit] & 1) << i;
     return bits;
 }
 
