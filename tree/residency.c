@@ -100,6 +100,9 @@ int act_residency_new(const struct act *tree, int fd, enum act_probe probe,
     residency->awaited = residency->bits.known + n_words;
     residency->fd = fd;
     residency->probe = probe;
+    /* A question must not have more read than the page that it is about. */
+    if (probe == ACT_PROBE_NOWAIT)
+        (void)posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
     residency->tree = *tree;
     residency->tree.residency = &residency->bits;
     *ret_residency = residency;
@@ -289,22 +292,20 @@ void act_residency_want(struct act_residency *residency, uint64_t page, size_t n
     }
 }
 
-/* Those of the word's known pages that are gone; counts what it asks. mincore tells of others, too,
- * that they are there: for nothing. */
+/* Those of the word's known pages that are gone; counts what it asks. What mincore says of others
+ * is not learnt: the kernel takes pages first that nobody has mapped, and those that lookups have
+ * touched are mapped. */
 static uint64_t check_word(struct act_residency *residency, uint64_t word, unsigned *n_asked)
 {
     uint64_t known = atomic_load_explicit(&residency->bits.known[word], memory_order_relaxed);
     uint64_t first = word * WORD_PAGES, gone = 0;
     uint64_t n = residency->bits.n_pages - first;
-    if (residency->probe == ACT_PROBE_MINCORE) {
-        ++*n_asked;
-        uint64_t there = ask_mincore(residency, first, n < WORD_PAGES ? n : WORD_PAGES);
-        uint64_t awaited = atomic_load_explicit(&residency->awaited[word], memory_order_relaxed);
-        note(residency, word, there & ~known & ~awaited);
-        return known & ~there;
-    }
     if (known == 0)
         return 0;
+    if (residency->probe == ACT_PROBE_MINCORE) {
+        ++*n_asked;
+        return known & ~ask_mincore(residency, first, n < WORD_PAGES ? n : WORD_PAGES);
+    }
     for (unsigned i = 0; i < WORD_PAGES; i++)
         if (known >> i & 1) {
             ++*n_asked;

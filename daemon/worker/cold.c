@@ -236,20 +236,6 @@ static int touch(void *context)
     return 0;
 }
 
-/* In a thread. Begun together, they take the disk about as long as one. */
-static void read_pages(struct page_read *reads)
-{
-    if (reads->next)
-        for (struct page_read *read = reads; read; read = read->next)
-            (void)posix_fadvise(read->snapshot->fd, (off_t)(read->page * ACT_PAGE_BYTES),
-                                ACT_PAGE_BYTES, POSIX_FADV_WILLNEED);
-    for (struct page_read *read = reads; read; read = read->next) {
-        read->is_lost = guard_run(touch, read) == GUARD_LOST;
-        if (!read->is_lost)
-            act_residency_note(read->snapshot->residency, read->page);
-    }
-}
-
 /* What a thread may take from. Those that read files of the past are limited, so that a disk that
  * hangs does not hold up the file that has taken the place of its own. With the lock. */
 static struct page_reads *next_queue(struct cold *cold)
@@ -271,23 +257,43 @@ static struct page_read *take(struct cold *cold, struct page_reads *queue, bool 
     return pop(queue, n < TAKEN_MAX ? n : TAKEN_MAX);
 }
 
-static void give_back(struct cold *cold, struct page_read *reads, uint64_t n_faults)
+/* The loop comes for it. */
+static void give_back(struct cold *cold, struct page_read *read, uint64_t n_faults)
 {
-    struct page_read *last = reads;
-    while (last->next)
-        last = last->next;
-    bool is_told = cold->done; /* and the loop has not come for it yet */
-    last->next = cold->done;
-    cold->done = reads;
+    pthread_mutex_lock(&cold->lock);
+    bool is_told = cold->done; /* and the loop has not come yet */
+    read->next = cold->done;
+    cold->done = read;
     cold->n_faults += n_faults;
     if (!is_told && !cold->is_closed)
         uv_async_send(&cold->done_signal);
+    pthread_mutex_unlock(&cold->lock);
 }
 
 static uint64_t own_faults(void)
 {
     struct rusage usage;
     return getrusage(RUSAGE_THREAD, &usage) == 0 ? (uint64_t)usage.ru_majflt : 0;
+}
+
+/* Begun together, they take the disk about as long as one; and one that takes longer holds up only
+ * those behind it. */
+static void read_pages(struct cold *cold, struct page_read *reads)
+{
+    struct page_read *next;
+    uint64_t before = own_faults();
+    for (struct page_read *read = reads; read && reads->next; read = read->next)
+        (void)posix_fadvise(read->snapshot->fd, (off_t)(read->page * ACT_PAGE_BYTES),
+                            ACT_PAGE_BYTES, POSIX_FADV_WILLNEED);
+    for (struct page_read *read = reads; read; read = next) {
+        next = read->next;
+        read->is_lost = guard_run(touch, read) == GUARD_LOST;
+        if (!read->is_lost)
+            act_residency_note(read->snapshot->residency, read->page);
+        uint64_t now = own_faults();
+        give_back(cold, read, now - before);
+        before = now;
+    }
 }
 
 /* NULL: none has come for a while. With the lock. */
@@ -319,14 +325,11 @@ static void *run_thread(void *context)
         thread->is_in_past = is_past;
         thread->is_reading = true;
         pthread_mutex_unlock(&cold->lock);
-        uint64_t faults = own_faults();
-        read_pages(reads);
-        faults = own_faults() - faults;
+        read_pages(cold, reads);
         pthread_mutex_lock(&cold->lock);
         cold->n_busy--;
         cold->n_past -= thread->is_in_past;
         thread->is_in_past = thread->is_reading = false;
-        give_back(cold, reads, faults);
     }
     cold->n_running--;
     thread->has_ended = true;
@@ -392,15 +395,12 @@ static void start_threads(struct cold *cold)
     uv_async_send(&cold->done_signal); /* the loop does not sleep */
 }
 
-/* No thread can be had: better late than never. With the lock. */
+/* No thread can be had: better late than never. */
 static void read_on_loop(struct cold *cold)
 {
     struct page_reads *queue;
-    while ((queue = next_queue(cold))) {
-        struct page_read *reads = pop(queue, queue->n);
-        read_pages(reads);
-        give_back(cold, reads, 0);
-    }
+    while ((queue = next_queue(cold)))
+        read_pages(cold, pop(queue, queue->n));
 }
 
 static struct act_residency *current_residency(const struct cold *cold)
@@ -435,14 +435,15 @@ void cold_hand_over(struct cold *cold)
         push(is_past ? &cold->past : &cold->queue, read);
     }
     start_threads(cold);
-    if (cold->n_running == 0)
-        read_on_loop(cold);
+    bool is_alone = cold->n_running == 0;
     stats_of(cold)->threads = cold->n_running;
     size_t n = cold->queue.n + cold->past.n;
     n = n < cold->n_idle ? n : cold->n_idle;
     pthread_mutex_unlock(&cold->lock);
     for (size_t i = 0; i < n; i++)
         pthread_cond_signal(&cold->more);
+    if (is_alone)
+        read_on_loop(cold);
 }
 
 /* The loop's end of a read: its jobs go on. */

@@ -94,6 +94,15 @@ static void lock_share(struct snapshot *snapshot, uint64_t mode, struct keep_war
         snapshot->locked_bytes = bytes_of(&share);
 }
 
+static int touch_header(void *context)
+{
+    struct act_info info;
+    const struct snapshot *snapshot = context;
+    act_info(snapshot->tree, &info);
+    guard_touch(snapshot->tree, (const uint8_t *)(uintptr_t)info.mapping_start);
+    return 0;
+}
+
 void keep_settle(struct snapshot *snapshot, const struct config *config,
                  struct keep_warning *ret_warning)
 {
@@ -109,5 +118,8 @@ void keep_settle(struct snapshot *snapshot, const struct config *config,
         (void)act_advise(snapshot->tree, ACT_ADVICE_SEQUENTIAL);
     if (mode != TREE_MLOCK_NO)
         lock_share(snapshot, mode, ret_warning);
+    /* snapshot_unchanged reads the header, on the loop: what is mapped stays in memory longest. */
+    if (guard_run(touch_header, snapshot) == GUARD_LOST)
+        snapshot_note_fault(snapshot);
     (void)act_advise(snapshot->tree, advice[config->tree_advice]);
 }

@@ -117,8 +117,7 @@ ACT_PUBLIC void act_residency_note(struct act_residency *residency, uint64_t pag
  * Asks about pages that are known to be there whether they still are, from where the last call
  * ended, round and round.
  *
- * max_asked  system calls at most, about: each for 64 pages (mincore, which also finds those that
- *            came into memory meanwhile) or for one (RWF_NOWAIT)
+ * max_asked  system calls at most, about: each for 64 pages (mincore) or for one (RWF_NOWAIT)
  * ret_gone   how many are not there any more; may be NULL
  *
  * The number of pages that it has passed; they may be more than the file has. 0: nothing can be
