@@ -104,7 +104,7 @@ def test_who_waits_is_answered_from_its_own_generation(disks, trees, path, asked
         assert disks[0].resident_pages() == 0
         cold.settle(daemon)
         client.close()
-        cold.check_loop(daemon, has_reloaded=True)
+        cold.check_loop(daemon)
 
 
 def test_a_disk_that_never_answers_keeps_only_its_own_generation(disks, trees, path):
@@ -167,4 +167,4 @@ def test_reloads_in_the_middle_of_cold_requests_leave_nothing(disks, trees, path
         files, maps = zip(*held)
         assert set(files[5:]) == {files[5]}, files
         assert max(maps[20:]) <= max(maps[5:10]) + MORE_MAPS, maps
-        cold.check_loop(daemon, has_reloaded=True)
+        cold.check_loop(daemon)

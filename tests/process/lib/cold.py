@@ -73,12 +73,15 @@ def loop_faults(pid):
     return int(text.rsplit(")", 1)[1].split()[9])
 
 
-def check_loop(daemon, has_reloaded=False):
-    """The loop has never waited in a turn that was measured; gives the group `loop`. Where a file
-    was mapped or unmapped it may have waited for the address space, which is locked for that."""
+def check_loop(daemon, is_exact=False):
+    """The loop has never waited for the disk in a turn that was measured; gives the group `loop`.
+
+    If not is_exact, many threads may come and go, and files be mapped and unmapped: the address
+    space is locked for a moment then, and the loop may meet that.
+    """
     loop = daemon.stats()["loop"]
     assert loop["major_faults"] == 0, loop
-    assert loop["switches"] == 0 or has_reloaded, loop
+    assert loop["switches"] <= (0 if is_exact else 5 + loop["turns"] // 20), loop
     assert loop["turns_measured"] > 0
     return loop
 
