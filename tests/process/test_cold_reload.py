@@ -145,7 +145,7 @@ def test_a_disk_that_fails_spoils_only_its_own_generation(disks, trees, path):
 
 
 def test_reloads_in_the_middle_of_cold_requests_leave_nothing(disks, trees, path):
-    with cold.serving(disks[0], path=path) as daemon:
+    with cold.serving(disks[0], {"cold.threads": 2}, path) as daemon:
         pid = cold.worker_pid(daemon)
         held = []
         for i in range(30):

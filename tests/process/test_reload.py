@@ -299,7 +299,8 @@ MORE_MAPS, MORE_BYTES = 8, 1 << 20
 
 
 def hold_flat(actd, path, n):
-    daemon = actd(path, TWO)
+    # The stack of a thread that reads pages stays mapped for the next one: there is one at a time.
+    daemon = actd(path, {**TWO, "cold.threads": 1})
     one, two = (versions.build(path.with_name(f"{i}.act"), i) for i in (1, 2))
 
     def reload_by_turns(times):
