@@ -249,5 +249,7 @@ def test_a_msgid_that_is_repeated_is_answered_each_time(actd, kind):
     keys = KEYS[:1000]
     with daemon.client(getattr(daemon, kind)) as client:
         client.send(b"".join(rpc.request(1, "get", key) for key in keys))
-        for key in keys:
-            assert client.message() == [1, 1, None, ORACLE.get(key)]
+        # In any order: a page of the file may not be in memory.
+        replies = [client.message() for _ in keys]
+        assert all(reply[:3] == [1, 1, None] for reply in replies)
+        assert sorted(reply[3] for reply in replies) == sorted(ORACLE.get(key) for key in keys)

@@ -80,7 +80,7 @@ def test_what_is_too_much_is_given_back(start, tree, mode):
         daemon.wait_stat("cold", "released_bytes", lambda n: n >= least)
         # Not all of it: the rest is needed again soonest.
         assert resident(daemon, path) > 0
-        assert client.call("stats")["loop"]["major_faults"] == 0
+        assert mode == "inline" or client.call("stats")["loop"]["major_faults"] == 0
 
 
 def test_without_a_limit_it_stays(start, tree):
