@@ -44,6 +44,11 @@ def hot_beside_cold(disk, tree, mode, n_cold):
     with cold.serving(disk, settings) as daemon, daemon.client() as client:
         assert client.results([["get", key] for key in hot]) == [tree.values[key] for key in hot]
         disk.delay_us = DELAY_US
+        # A rehearsal: the first use of the daemon's own code may find that out of memory, too.
+        with cold.Asking.get(daemon, tree, tree.keys[-20:]):
+            client.results([["get", key] for key in hot])
+        client.answered.clear()
+        cold.settle(daemon)
         disk.reset_counts()
         pid = cold.worker_pid(daemon)
         before = daemon.stats()["loop"]
@@ -71,8 +76,7 @@ def hot_beside_cold(disk, tree, mode, n_cold):
 def test_hot_requests_do_not_wait_for_cold_ones(disk, tree):
     off = hot_beside_cold(disk, tree, "offload", 400)
     assert off.faults == 0
-    assert (off.loop["major_faults"], off.loop["switches"]) == (0, 0)
-    assert off.loop["turns_measured"] > 0
+    cold.check_loop_numbers(off.loop, is_exact=True)
     assert off.cold["major_faults"] > 0 and off.cold["pages_shared"] > 0
     assert off.method["offloaded"] > 0 and off.method["cold_p50_ns"] >= DELAY_US * 1000
     inline = hot_beside_cold(disk, tree, "inline", 40)

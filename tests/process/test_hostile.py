@@ -109,7 +109,7 @@ def test_a_greedy_pipeline_does_not_starve_another_client(actd, kind):
         pongs, taken = 0, 0
         modest.send(wanted)
         pending = memoryview(b"")
-        while pongs < 50:
+        while pongs < 50 or taken == 0:
             readable, writable, _ = select.select(
                 [greedy.sock, modest.sock], [greedy.sock], [], clock.left("a turn")
             )
@@ -122,7 +122,6 @@ def test_a_greedy_pipeline_does_not_starve_another_client(actd, kind):
                 assert modest.message() == [1, 2, None, "pong"]
                 pongs += 1
                 modest.send(wanted)
-        assert taken > 0
 
 
 # Clients that do not read.

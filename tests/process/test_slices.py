@@ -11,6 +11,7 @@ import pytest
 from lib import actctl, rpc, tree_maker
 from lib.daemon import Daemon, with_one_worker
 from lib.flood import Flood
+from lib.processes import stopped
 from lib.queries import LARGE, LIMIT, Call, ask
 from lib.seed import SEED
 
@@ -108,18 +109,16 @@ def test_a_walk_that_finds_nothing_is_overtaken(actd, tmp_path):
 
 @pytest.mark.parametrize("name", ["scan", "mscan", "reverse"])
 def test_a_short_request_of_another_connection_is_not_held_up(numbers, kind, name):
-    """Both are there when the server begins, the long one first. By the time of the other's reply
+    """Both are there when the worker begins, the long one first. By the time of the other's reply
     nothing of the long one's has been written; so it does not matter when we look."""
     call, is_right = LONG_CALLS[name]
     address = getattr(numbers, kind)
     with numbers.client(address) as long, numbers.client(address) as short:
         before = short.call("stats")["traffic"]["written_bytes"]
-        numbers.send_signal(signal.SIGSTOP)
-        try:
+        (pid,) = numbers.worker_pids()
+        with stopped(pid):
             long.send(rpc.request(1, *call))
             short.send(rpc.request(99, "stats"))
-        finally:
-            numbers.send_signal(signal.SIGCONT)
         msgid, error, stats = short.reply()
         assert (msgid, error) == (99, None)
         assert stats["traffic"]["written_bytes"] - before < 100_000
