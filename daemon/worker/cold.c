@@ -31,12 +31,6 @@ static void on_done(uv_async_t *signal);
 #define STARTED_AT_ONCE 4
 /* Deep enough for a page fault, its signal, and sanitizers. */
 #define STACK_BYTES ((size_t)256 * 1024)
-/* cold_age: how often, and how many questions at once. */
-#define AGE_MS        250
-#define ASKED_CALMLY  64
-#define ASKED_HURRIED 256
-/* After a fault of the loop everything is asked for again, at most so often. */
-#define DOUBT_MS 50
 /* How long cold_deinit waits for threads that are reading. */
 #define END_MS 500
 
@@ -403,29 +397,8 @@ static void read_on_loop(struct cold *cold)
         read_pages(cold, pop(queue, queue->n));
 }
 
-static struct act_residency *current_residency(const struct cold *cold)
-{
-    return cold->worker->snapshot ? cold->worker->snapshot->residency : NULL;
-}
-
-/* The loop has waited for a page that it held to be in memory: so will be others. To ask for each
- * once more costs less than another fault. */
-static void doubt_after_fault(struct cold *cold)
-{
-    uint64_t faults = stats_of(cold)->loop_major_faults;
-    uint64_t now_ms = worker_now_ms(cold->worker);
-    struct act_residency *residency = current_residency(cold);
-    if (faults == cold->seen_faults || now_ms - cold->doubted_ms < DOUBT_MS)
-        return;
-    cold->seen_faults = faults;
-    cold->doubted_ms = now_ms;
-    if (residency)
-        act_residency_doubt(residency);
-}
-
 void cold_hand_over(struct cold *cold)
 {
-    doubt_after_fault(cold);
     if (!cold->begun.first && !cold->lacks_threads)
         return;
     pthread_mutex_lock(&cold->lock);
@@ -487,52 +460,8 @@ static void on_done(uv_async_t *signal)
     stats->queued = cold->n_reads;
 }
 
-static void tell_pages(const struct cold *cold, const struct act_residency *residency)
-{
-    struct act_residency_info info;
-    struct cold_stats *stats = stats_of(cold);
-    act_residency_info(residency, &info);
-    stats->known_pages = info.n_known;
-    stats->probes = cold->past_probes + info.n_probes;
-}
-
-void cold_doubt(struct cold *cold)
-{
-    struct act_residency_info info;
-    struct act_residency *residency = current_residency(cold);
-    if (!residency)
-        return;
-    act_residency_info(residency, &info);
-    cold->doubted = info.n_pages;
-    if (info.probe == ACT_PROBE_NONE)
-        act_residency_doubt(residency);
-}
-
-void cold_age(struct cold *cold, uint64_t now_ms)
-{
-    uint64_t gone;
-    struct cold_stats *stats = stats_of(cold);
-    struct act_residency *residency = current_residency(cold);
-    if (!residency || now_ms - cold->aged_ms < AGE_MS)
-        return;
-    cold->aged_ms = now_ms;
-    uint64_t passed =
-        act_residency_check(residency, cold->doubted > 0 ? ASKED_HURRIED : ASKED_CALMLY, &gone);
-    cold->doubted -= passed < cold->doubted ? passed : cold->doubted;
-    if (gone > 0)
-        cold_doubt(cold);
-    stats->gone_pages += gone;
-    tell_pages(cold, residency);
-}
-
 void cold_switch(struct cold *cold)
 {
-    struct act_residency *residency = current_residency(cold);
-    if (!residency)
-        return;
-    tell_pages(cold, residency);
-    cold->past_probes = stats_of(cold)->probes;
-    stats_of(cold)->known_pages = 0;
     cold_hand_over(cold);
     pthread_mutex_lock(&cold->lock);
     append(&cold->past, &cold->queue);

@@ -52,11 +52,6 @@ struct cold {
     /* The loop's. */
     struct page_read **table; /* those under way, by snapshot and page; a power of two of them */
     size_t table_size;
-    uint64_t aged_ms;              /* when cold_age last looked */
-    uint64_t doubted;              /* pages that are looked at in a hurry */
-    uint64_t doubted_ms;           /* when a fault of the loop last made it doubt all */
-    uint64_t seen_faults;          /* of the loop, then */
-    uint64_t past_probes;          /* of generations before */
     struct page_reads begun;       /* since the last cold_hand_over */
     bool lacks_threads;            /* there is work for more than could be started at once */
     struct page_read *unused;      /* kept */
@@ -92,16 +87,6 @@ void cold_leave(struct job *job);
 /* What has been submitted goes to the threads. Before the loop looks at the sockets, so that all
  * of it costs one lock. */
 void cold_hand_over(struct cold *cold);
-
-/*
- * Looks at some of the pages that are known to be in memory whether they still are: to be called
- * now and then. Some 16 MiB in a quarter of a second; four times as many after a page was found
- * gone, until all were looked at. After a fault of the loop nothing is held to be known any more.
- */
-void cold_age(struct cold *cold, uint64_t now_ms);
-
-/* Nobody has looked for a while. */
-void cold_doubt(struct cold *cold);
 
 /* Before the worker answers from another generation. */
 void cold_switch(struct cold *cold);

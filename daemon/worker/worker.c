@@ -178,7 +178,7 @@ static void on_sweep(uv_timer_t *timer)
 {
     struct worker *worker = timer->data;
     uint64_t now = uv_now(worker->loop), n_open = worker->stats->connections_open;
-    cold_age(&worker->cold, now);
+    ageing_run(&worker->ageing, now);
     release_check(&worker->release, now);
     if (!worker->sweep.at)
         begin_round(worker);
@@ -198,6 +198,7 @@ static void on_look(uv_prepare_t *prepare)
 {
     struct worker *worker = prepare->data;
     worker->dispatch.loop_work = LOOP_WORK;
+    ageing_after_turn(&worker->ageing);
     cold_hand_over(&worker->cold);
 }
 
@@ -227,6 +228,7 @@ int worker_init(struct worker *worker, uv_loop_t *loop, const struct board *boar
     worker->buffers.block_bytes = config->limits_max_buffer_bytes / BLOCKS_PART;
     worker->stall.stats = &board->own_page->cold;
     release_init(&worker->release, worker);
+    worker->ageing.worker = worker;
     if ((r = cold_init(&worker->cold, worker)) != 0) {
         request_decoder_deinit(&worker->decoder);
         request_decoder_deinit(&worker->job_decoder);
@@ -254,6 +256,7 @@ uint64_t worker_now_ms(const struct worker *worker)
 void worker_switch(struct worker *worker, struct snapshot *snapshot)
 {
     struct snapshot *before = worker->snapshot;
+    ageing_switch(&worker->ageing);
     cold_switch(&worker->cold);
     worker->snapshot = worker->dispatch.snapshot = snapshot;
     worker->board->own_page->generation = snapshot->generation.number;
@@ -292,7 +295,7 @@ void worker_tell_damage(struct worker *worker, const struct snapshot *snapshot)
 int worker_adopt(struct worker *worker, int fd)
 {
     if (!uv_is_active((uv_handle_t *)&worker->sweep_timer)) {
-        cold_doubt(&worker->cold);
+        ageing_doubt(&worker->ageing);
         uv_timer_start(&worker->sweep_timer, on_sweep, SWEEP_MS, 0);
     }
     return conn_open(worker, fd);

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "daemon/worker/ageing.h"
 #include "daemon/worker/cold.h"
 #include "daemon/worker/dispatch.h"
 #include "daemon/worker/release.h"
@@ -46,6 +47,7 @@ struct worker {
     struct job *last_job;
     struct waiting waiting; /* jobs that wait for a generation */
     struct cold cold;       /* pages that jobs wait for */
+    struct ageing ageing;   /* of those that are known to be in memory */
     struct stall stall;
     struct release release;
     uv_timer_t alarm;     /* active while there are some: for the first that is overdue */
