@@ -15,14 +15,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define PERIOD_MS 1000
 /* Which part of the time may be spent in smaps. */
 #define PSS_PART 50
-/* Longer than a line of smaps, but for the path in it. */
-#define LINE_BYTES 256
 
 /* What mappings of one inode number in one process add up to. */
 struct found {
@@ -38,36 +35,17 @@ struct look {
     struct found same_device, any_device;
 };
 
-/* The head of a mapping: "start-end perms offset major:minor inode path". */
-static bool parse_head(const char *line, uint64_t *ret_bytes, char *ret_sharing, dev_t *ret_device,
-                       ino_t *ret_inode)
-{
-    uint64_t start, end, inode;
-    unsigned device_major, device_minor;
-    char perms[5];
-    if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*x %x:%x %" SCNu64, &start, &end, perms,
-               &device_major, &device_minor, &inode) != 6)
-        return false;
-    *ret_bytes = end - start;
-    *ret_sharing = perms[3];
-    *ret_device = makedev(device_major, device_minor);
-    *ret_inode = (ino_t)inode;
-    return true;
-}
-
 /* A line of smaps. device: of the mapping that it is about, 0: that is not ours. */
 static void take_line(const struct tree_file *tree, const char *line, dev_t *device,
                       struct look *look)
 {
-    uint64_t bytes, kib;
-    ino_t inode;
-    char sharing;
-    if (parse_head(line, &bytes, &sharing, device, &inode)) {
-        bool is_memory = strstr(line, " /memfd:");
-        if (inode != tree->inode || sharing != 's' || is_memory != tree->is_copy) {
-            *device = 0;
+    struct mapping mapping;
+    uint64_t kib;
+    if (mapping_parse(line, &mapping)) {
+        uint64_t bytes = mapping.end - mapping.start;
+        *device = mapping_may_be(&mapping, tree) ? mapping.device : 0;
+        if (*device == 0)
             return;
-        }
         look->any_device.mapped_bytes += bytes;
         if (*device == tree->device)
             look->same_device.mapped_bytes += bytes;
@@ -81,7 +59,7 @@ static void take_line(const struct tree_file *tree, const char *line, dev_t *dev
 static void look_at(struct sampler *sampler, int32_t pid, const struct tree_file *tree,
                     struct look *ret)
 {
-    char path[64], line[LINE_BYTES];
+    char path[64], line[MAPPING_LINE_BYTES];
     dev_t device = 0;
     bool is_line_start = true;
     *ret = (struct look){.pid = pid};
@@ -280,17 +258,7 @@ void sampler_generation(struct sampler *sampler, const struct generation *genera
     if (!sampler->is_running)
         return;
     pthread_mutex_lock(&sampler->lock);
-    sampler->tree = (struct tree_file){.generation = generation->number,
-                                       .device = generation->device,
-                                       .inode = generation->inode,
-                                       .size_bytes = generation->size_bytes,
-                                       .is_copy = generation->hold != GENERATION_MAPPED};
-    if (sampler->tree.is_copy) {
-        /* Huge pages are in no set that smaps tells: better nothing than 0. */
-        bool is_told = generation->hold == GENERATION_COPIED;
-        sampler->tree.device = generation->copy_device;
-        sampler->tree.inode = is_told ? generation->copy_inode : 0;
-    }
+    sampler->tree = mappings_file(generation);
     sampler->is_asked = true;
     pthread_cond_signal(&sampler->wake);
     pthread_mutex_unlock(&sampler->lock);

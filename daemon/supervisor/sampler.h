@@ -10,27 +10,17 @@
  * and for one part in fifty of the time at most. While it walks, the process goes on and has its
  * page faults, but a change of its mappings (mmap, munmap, brk) waits for the end of the walk.
  *
- * smaps_rollup would be one number, but of everything that is mapped. The mapping is found by its
- * device and inode. Where the file system shows another device in /proc than to stat (btrfs,
- * overlayfs), the inode alone decides, if the mappings that have it are as long as the file; else
- * nothing is known.
+ * smaps_rollup would be one number, but of everything that is mapped. How the mapping is found:
+ * supervisor/mappings.
  */
 #pragma once
 
 #include "daemon/board.h"
+#include "daemon/supervisor/mappings.h"
 
 #include <pthread.h>
 
 struct look;
-
-/* The file that is looked for in the workers' mappings. */
-struct tree_file {
-    uint64_t generation; /* its running number; 0: none yet */
-    dev_t device;
-    ino_t inode;
-    uint64_t size_bytes;
-    bool is_copy; /* device and inode are of a copy in memory */
-};
 
 struct sampler {
     struct board *board; /* borrowed: its samples are the thread's to write */
