@@ -20,8 +20,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PATH_BYTES 4096
-
 /* One file being read. */
 struct source {
     struct config *config;
@@ -134,7 +132,7 @@ static int is_drop_in(const struct dirent *entry)
 
 static int read_drop_ins(struct config *config, const char *path, struct config_error *error)
 {
-    char directory[PATH_BYTES], file[PATH_BYTES + 256];
+    char directory[CONFIG_PATH_BYTES], file[CONFIG_PATH_BYTES + 256];
     struct dirent **entries;
     snprintf(directory, sizeof directory, "%s.d", path);
     int n = scandir(directory, &entries, is_drop_in, alphasort);
@@ -155,6 +153,13 @@ static int read_drop_ins(struct config *config, const char *path, struct config_
     return r;
 }
 
+/* The field of an option that is a path, or NULL: another kind. */
+static char **path_of(struct config *config, const struct config_option *option)
+{
+    void *field = (char *)config + option->offset;
+    return option->kind == CONFIG_PATH ? field : NULL;
+}
+
 void config_init(struct config *config)
 {
     char reason[256];
@@ -172,8 +177,13 @@ void config_init(struct config *config)
 
 void config_deinit(struct config *config)
 {
-    free(config->tree_path);
-    config->tree_path = NULL;
+    for (size_t i = 0; i < n_config_options; i++) {
+        char **path = path_of(config, &config_options[i]);
+        if (path) {
+            free(*path);
+            *path = NULL;
+        }
+    }
 }
 
 int config_read_file(struct config *config, const char *path, struct config_error *error)
@@ -225,6 +235,12 @@ int config_finish(struct config *config, struct config_error *error)
                  (unsigned long long)config->limits_max_request_bytes);
         return CONFIG_BAD;
     }
+    if (config->warmup_mode == WARMUP_RESTORE && !config->warmup_profile) {
+        snprintf(error->message, sizeof error->message,
+                 "warmup.mode = restore needs warmup.profile: name the file in which it is kept "
+                 "what was in memory, for example warmup.profile = /var/lib/actd/warm.profile");
+        return CONFIG_BAD;
+    }
     if (config->listen_tcp.n == 0 && config->listen_unix.n == 0) {
         const struct config_option *option = config_option_find("listen", "unix");
         return config_option_set(config, option, option->default_value, reason, sizeof reason);
@@ -232,18 +248,46 @@ int config_finish(struct config *config, struct config_error *error)
     return 0;
 }
 
+/* The struct, then the texts of all paths, each with its end; "": there is none. */
 int config_share(const struct config *config)
 {
-    size_t len = strlen(config->tree_path);
+    struct config copy = *config;
     with_close int fd = memfd_create("actd-config", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -errno;
-    if (write(fd, config, sizeof *config) != (ssize_t)sizeof *config ||
-        write(fd, config->tree_path, len) != (ssize_t)len)
+    if (write(fd, config, sizeof *config) != (ssize_t)sizeof *config)
         return -EIO;
+    for (size_t i = 0; i < n_config_options; i++) {
+        char **path = path_of(&copy, &config_options[i]);
+        const char *text = path && *path ? *path : "";
+        size_t size = strlen(text) + 1;
+        if (path && write(fd, text, size) != (ssize_t)size)
+            return -EIO;
+    }
     if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
         return -errno;
     return fd_take(&fd);
+}
+
+/* texts: as long as that, and one more byte that is 0. 0 or -errno; paths that were copied are
+ * there in both cases, the others NULL. */
+static int receive_paths(struct config *config, const char *texts, size_t len)
+{
+    const char *text = texts;
+    int r = 0;
+    for (size_t i = 0; i < n_config_options; i++) {
+        char **path = path_of(config, &config_options[i]);
+        if (!path)
+            continue;
+        *path = NULL;
+        size_t left = len - (size_t)(text - texts), size = strnlen(text, left) + 1;
+        if (size > left || size > CONFIG_PATH_BYTES)
+            r = -EBADMSG;
+        if (r == 0 && size > 1 && !(*path = strdup(text)))
+            r = -ENOMEM;
+        text += r == 0 ? size : 0;
+    }
+    return r == 0 && text != texts + len ? -EBADMSG : r;
 }
 
 int config_receive(struct config *config, int fd)
@@ -253,19 +297,21 @@ int config_receive(struct config *config, int fd)
     if (fstat(fd, &st) < 0)
         return -errno;
     size_t len = (size_t)st.st_size - sizeof read;
-    if ((size_t)st.st_size <= sizeof read || len > PATH_BYTES)
+    if ((size_t)st.st_size <= sizeof read || len > n_config_options * CONFIG_PATH_BYTES)
         return -EBADMSG;
-    char *path = calloc(1, len + 1);
-    if (!path)
+    char *texts = calloc(1, len + 1);
+    if (!texts)
         return -ENOMEM;
+    int r = 0;
     if (pread(fd, &read, sizeof read, 0) != (ssize_t)sizeof read ||
-        pread(fd, path, len, sizeof read) != (ssize_t)len) {
-        free(path);
-        return -EIO;
-    }
-    *config = read;
-    config->tree_path = path;
-    return 0;
+        pread(fd, texts, len, sizeof read) != (ssize_t)len)
+        r = -EIO;
+    if (r == 0 && (r = receive_paths(&read, texts, len)) != 0)
+        config_deinit(&read);
+    free(texts);
+    if (r == 0)
+        *config = read;
+    return r;
 }
 
 static void print_comment(FILE *out, const char *text)

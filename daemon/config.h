@@ -28,7 +28,13 @@ enum tree_mlock { TREE_MLOCK_NO, TREE_MLOCK_TOP, TREE_MLOCK_YES, TREE_MLOCK_ONFA
 enum tree_hugepages { TREE_HUGEPAGES_NO, TREE_HUGEPAGES_COPY };
 enum cold_mode { COLD_OFFLOAD, COLD_INLINE };
 enum cold_probe { COLD_PROBE_AUTO, COLD_PROBE_MINCORE, COLD_PROBE_NOWAIT, COLD_PROBE_NONE };
-enum warmup_mode { WARMUP_NONE, WARMUP_READ };
+enum warmup_mode {
+    WARMUP_NONE,
+    WARMUP_WILLNEED,
+    WARMUP_READ,
+    WARMUP_TRAVERSE,
+    WARMUP_RESTORE,
+};
 enum warmup_ready { WARMUP_READY_BEFORE, WARMUP_READY_AFTER };
 
 /* Field names are section_key. Numbers: the unit is in the name. */
@@ -85,8 +91,12 @@ struct config {
     uint64_t admin_max_connections;
     uint64_t admin_timeout_ms;
 
-    uint64_t warmup_mode;  /* enum warmup_mode */
-    uint64_t warmup_ready; /* enum warmup_ready */
+    uint64_t warmup_mode; /* enum warmup_mode */
+    uint64_t warmup_rate_bytes_per_s;
+    uint64_t warmup_max_bytes; /* 0: what memory has room for */
+    uint64_t warmup_ready;     /* enum warmup_ready */
+    char *warmup_profile;      /* owned; NULL: none */
+    uint64_t warmup_profile_interval_ms;
 };
 
 struct config_error {

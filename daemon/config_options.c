@@ -21,7 +21,7 @@ static const char *const tree_hugepages[] = {"no", "copy", NULL};
 static const char *const no_yes[] = {"no", "yes", NULL};
 static const char *const cold_modes[] = {"offload", "inline", NULL};
 static const char *const cold_probes[] = {"auto", "mincore", "nowait", "none", NULL};
-static const char *const warmup_modes[] = {"none", "read", NULL};
+static const char *const warmup_modes[] = {"none", "willneed", "read", "traverse", "restore", NULL};
 static const char *const warmup_readies[] = {"before", "after", NULL};
 
 /* A table is read by its columns. */
@@ -184,11 +184,26 @@ const struct config_option config_options[] = {
      "Close an admin connection that has been idle for so long (whole seconds, rounded up)."},
 
     {"warmup", "mode", CONFIG_CHOICE, FIELD(warmup_mode), "none", 0, 0, warmup_modes,
-     "none, or read: read the file once at start, in the background, so that its pages are in\n"
-     "memory. Useful where the file fits."},
+     "What is brought into memory at start, and of a new file before it is served; by a process\n"
+     "of its own. read: the file, from its begin. willneed: the same, by asking the kernel to; it\n"
+     "goes on by itself after we are done. traverse: what is near the root first. restore: the\n"
+     "pages that were in memory when profile was saved, and nothing else."},
+    {"warmup", "rate_bytes_per_s", CONFIG_NUMBER, FIELD(warmup_rate_bytes_per_s), "0", 0,
+     1024 * GIB, NULL,
+     "How much is brought in in a second at most, so that the disk has time for others. 0: no\n"
+     "limit."},
+    {"warmup", "max_bytes", CONFIG_NUMBER, FIELD(warmup_max_bytes), "auto", 4 * KIB,
+     1024 * 1024 * GIB, NULL,
+     "How much is brought in at most. auto: as much as memory has room for when it begins, so\n"
+     "that a file larger than memory does not push itself out."},
     {"warmup", "ready", CONFIG_CHOICE, FIELD(warmup_ready), "after", 0, 0, warmup_readies,
      "Whether the service says that it is ready before the warm-up or after it. Queries are\n"
      "answered meanwhile in both cases."},
+    {"warmup", "profile", CONFIG_PATH, FIELD(warmup_profile), NULL, 0, 0, NULL,
+     "Where it is kept which pages of the file are in memory: saved now and then and at stop,\n"
+     "read by mode = restore, which needs it. For example /var/lib/actd/warm.profile. None by default."},
+    {"warmup", "profile_interval_ms", CONFIG_NUMBER, FIELD(warmup_profile_interval_ms), "60000",
+     1000, 24 * HOUR_MS, NULL, "How often the profile is saved."},
 };
 /* clang-format on */
 
@@ -219,7 +234,8 @@ static int suffix_shift(const char *suffix)
 static bool is_in_bytes(const struct config_option *option)
 {
     size_t len = strlen(option->key);
-    return len > 6 && strcmp(option->key + len - 6, "_bytes") == 0;
+    return (len > 6 && strcmp(option->key + len - 6, "_bytes") == 0) ||
+           (len > 12 && strcmp(option->key + len - 12, "_bytes_per_s") == 0);
 }
 
 /* May it be "auto", which is 0? */
@@ -283,6 +299,8 @@ static int set_path(char **field, const char *text, char *reason, size_t size)
 {
     if (*text == '\0')
         return bad(reason, size, "the path is empty");
+    if (strlen(text) >= CONFIG_PATH_BYTES)
+        return bad(reason, size, "the path is longer than %d bytes", CONFIG_PATH_BYTES - 1);
     char *copy = strdup(text);
     if (!copy)
         return bad(reason, size, "out of memory");

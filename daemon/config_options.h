@@ -5,6 +5,9 @@
 
 #include "daemon/config.h"
 
+/* A path with its end, as the kernel takes it. */
+#define CONFIG_PATH_BYTES 4096
+
 enum config_kind {
     CONFIG_PATH,   /* char *: not empty */
     CONFIG_TCP,    /* struct config_addresses; may be repeated, an empty value clears */

@@ -39,7 +39,11 @@ NUMBERS = {
     "limits.max_wait_ms": (0, 24 * 3600000),
     "admin.max_connections": (1, 1000),
     "admin.timeout_ms": (1000, 3600000),
+    "warmup.rate_bytes_per_s": (0, 1 << 40),
+    "warmup.max_bytes": (4096, 1 << 50),
+    "warmup.profile_interval_ms": (1000, 24 * 3600000),
 }
+PATHS = ["tree.path", "warmup.profile"]
 MODES = ["listen.unix_mode", "admin.unix_mode"]
 CHOICES = {
     "tree.verify": ["header", "structure", "digest"],
@@ -50,12 +54,12 @@ CHOICES = {
     "cold.mode": ["offload", "inline"],
     "cold.probe": ["auto", "mincore", "nowait", "none"],
     "log.level": ["error", "warning", "info", "debug"],
-    "warmup.mode": ["none", "read"],
+    "warmup.mode": ["none", "willneed", "read", "traverse", "restore"],
     "warmup.ready": ["before", "after"],
 }
 TCP = ["listen.tcp", "admin.tcp"]
 UNIX = ["listen.unix", "admin.unix"]
-ALL = ["tree.path", *NUMBERS, *MODES, *CHOICES, *TCP, *UNIX]
+ALL = [*PATHS, *NUMBERS, *MODES, *CHOICES, *TCP, *UNIX]
 
 BAD_NUMBERS = ["", "x", "-1", "+1", " ", "1x", "0x10", "1.5", "1e3", "99999999999999999999999"]
 BAD_MODES = ["", "rw", "0888", "-1", "01000", "1777", "00660x", "0660 ", "06600"]
@@ -75,17 +79,21 @@ BAD_TCP = [
 ]
 
 
+def is_in_bytes(name):
+    return name.endswith(("_bytes", "_bytes_per_s"))
+
+
 def bad_values():
     for name, (least, most) in NUMBERS.items():
         bad = [*BAD_NUMBERS, str(most + 1)]
         bad += [str(least - 1)] if least > 0 else []
-        bad += ["1KB", "1k", "1KK", "99999999T"] if name.endswith("_bytes") else ["1K"]
+        bad += ["1KB", "1k", "1KK", "99999999T"] if is_in_bytes(name) else ["1K"]
         yield from ((name, value) for value in bad)
     yield from ((name, value) for name in MODES for value in BAD_MODES)
     yield from ((name, value) for name in CHOICES for value in ["", "x", "INFO", "none ", "0", "1"])
     yield from ((name, value) for name in TCP for value in BAD_TCP)
     yield from ((name, "/" + "x" * 107) for name in UNIX)
-    yield ("tree.path", "")
+    yield from ((name, "") for name in PATHS)
 
 
 def good_values():
@@ -160,6 +168,7 @@ def test_the_defaults_are_right_as_they_stand_and_without_their_comment_signs(co
     text = run("--print-defaults").stdout
     assert is_right(config(text))
     text = re.sub(r"^#(?! )", "", text, flags=re.M).replace("path =\n", "")
+    text = text.replace("profile =\n", "")
     assert "max_keys = 10000" in text.split("\n")
     assert is_right(config(text))
 
@@ -190,8 +199,15 @@ def test_there_are_bad_values_for_every_option_that_can_have_one():
 
 @pytest.mark.parametrize("name,value", good_values(), ids=lambda value: value[:30])
 def test_good_values_are_taken(config, name, value):
-    assert is_right(config(as_file(name, value)))
-    assert is_right("/dev/null", f"--set={name}={value}")
+    more = ["--set=warmup.profile=x"] if value == "restore" else []
+    assert is_right(config(as_file(name, value)), *more)
+    assert is_right("/dev/null", f"--set={name}={value}", *more)
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_path_is_as_long_as_the_kernel_takes_it(name):
+    assert is_right("/dev/null", f"--set={name}={'x' * 4095}")
+    assert run("--check-config", f"--set={name}={'x' * 4096}").returncode == 2
 
 
 def test_sixteen_addresses_are_taken_and_no_more(config):
@@ -215,6 +231,12 @@ def test_options_that_do_not_fit_together_are_refused():
     error = error_of("/dev/null", "--set=limits.max_buffer_bytes=1M")
     assert "limits.max_buffer_bytes (1048576)" in error
     assert "limits.max_request_bytes (1048576)" in error
+
+
+def test_restoring_without_a_profile_is_refused():
+    error = error_of("/dev/null", "--set=warmup.mode=restore")
+    assert error.startswith("warmup.mode = restore needs warmup.profile: ")
+    assert is_right("/dev/null", "--set=warmup.mode=restore", "--set=warmup.profile=x")
 
 
 def test_a_configuration_without_a_tree_is_refused():

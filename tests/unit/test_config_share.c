@@ -20,6 +20,7 @@ static void a_configuration_arrives_whole(void **state)
     assert_int_equal(config_set(&config, "tree.path=/srv/tree.act", &error), 0);
     assert_int_equal(config_set(&config, "tree.verify=digest", &error), 0);
     assert_int_equal(config_set(&config, "listen.tcp=127.0.0.1:1", &error), 0);
+    assert_int_equal(config_set(&config, "warmup.profile=/srv/profile", &error), 0);
     int fd = config_share(&config);
     assert_true(fd >= 0);
     /* Also a second time, and nobody can change it. */
@@ -27,10 +28,14 @@ static void a_configuration_arrives_whole(void **state)
         assert_int_equal(config_receive(&copy, fd), 0);
         assert_string_equal(copy.tree_path, config.tree_path);
         assert_ptr_not_equal(copy.tree_path, config.tree_path);
-        char *path = copy.tree_path;
+        assert_string_equal(copy.warmup_profile, config.warmup_profile);
+        assert_ptr_not_equal(copy.warmup_profile, config.warmup_profile);
+        char *path = copy.tree_path, *profile = copy.warmup_profile;
         copy.tree_path = config.tree_path;
+        copy.warmup_profile = config.warmup_profile;
         assert_memory_equal(&copy, &config, sizeof copy);
         free(path);
+        free(profile);
     }
     assert_int_equal(pwrite(fd, "x", 1, 0), -1);
     assert_int_equal(ftruncate(fd, 0), -1);
@@ -59,6 +64,51 @@ static void what_is_none_is_refused(void **state)
     }
 }
 
+/* Paths without their ends, too few and too many of them, too long ones. */
+static void texts_that_do_not_fit_are_refused(void **state)
+{
+    (void)state;
+    struct config config, read;
+    const struct {
+        size_t len;
+        const char *text;
+    } odd[] = {{1, "x"}, {4, "path"}, {5, "path"}, {3, "a\0b"}, {6, "a\0b\0c"}, {5, "a\0b\0"}};
+    config_init(&config);
+    for (size_t i = 0; i < N_ELEMENTS(odd); i++) {
+        int fd = memfd_create("config", MFD_CLOEXEC);
+        assert_int_equal(write(fd, &config, sizeof config), sizeof config);
+        assert_int_equal(write(fd, odd[i].text, odd[i].len), odd[i].len);
+        assert_int_equal(config_receive(&read, fd), -EBADMSG);
+        close(fd);
+    }
+    int fd = memfd_create("config", MFD_CLOEXEC);
+    char *text = calloc(1, 4099);
+    assert_non_null(text);
+    memset(text, 'x', 4096);
+    assert_int_equal(write(fd, &config, sizeof config), sizeof config);
+    assert_int_equal(write(fd, text, 4098), 4098);
+    assert_int_equal(config_receive(&read, fd), -EBADMSG);
+    free(text);
+    close(fd);
+}
+
+/* One that is not set stays so. */
+static void a_path_that_is_not_set_arrives_as_none(void **state)
+{
+    (void)state;
+    struct config config, copy;
+    struct config_error error;
+    config_init(&config);
+    assert_int_equal(config_set(&config, "tree.path=x", &error), 0);
+    int fd = config_share(&config);
+    assert_int_equal(config_receive(&copy, fd), 0);
+    assert_string_equal(copy.tree_path, "x");
+    assert_null(copy.warmup_profile);
+    config_deinit(&copy);
+    config_deinit(&config);
+    close(fd);
+}
+
 static void what_cannot_be_read_is_refused(void **state)
 {
     (void)state;
@@ -78,6 +128,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_configuration_arrives_whole),
         cmocka_unit_test(what_is_none_is_refused),
+        cmocka_unit_test(texts_that_do_not_fit_are_refused),
+        cmocka_unit_test(a_path_that_is_not_set_arrives_as_none),
         cmocka_unit_test(what_cannot_be_read_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
