@@ -123,6 +123,13 @@ struct warmup_progress {
 
 enum warmup_state { WARMUP_OFF, WARMUP_RUNNING, WARMUP_DONE, WARMUP_FAILED };
 
+/* What warmup.profile holds; written by the thread that saves it. */
+struct board_profile {
+    _Atomic uint64_t pages;
+    _Atomic uint64_t saved_ms; /* clock_ms; 0: never */
+    _Atomic uint64_t n_saves, n_failures;
+};
+
 /* Why a worker process was replaced. */
 #define BOARD_RESTARTS(X)                                               \
     X(killed, "It was killed by a signal or crashed.")                  \
@@ -160,6 +167,8 @@ struct board_head {
     uint64_t retired_minor_faults, retired_major_faults;
     struct board_sample sample; /* of the supervisor; nothing of the tree */
     struct warmup_progress warmup;
+    struct board_profile profile;
+    _Atomic uint64_t refaults; /* BOARD_UNKNOWN: nobody has told; by the sampler */
 };
 
 struct board {

@@ -47,6 +47,8 @@ enum stat_type { STAT_COUNTER, STAT_GAUGE, STAT_IDENTITY };
       "Input and output of all connections waiting in memory.")                                   \
     X(memory, age_ms, STAT_GAUGE, "", "",                                                         \
       "How long ago the oldest of what the kernel told of faults and memory was asked.")          \
+    X(memory, refaults, STAT_COUNTER, "actd_refaults_total", "",                                  \
+      "Pages of files that were read again after the kernel had taken them back.")                \
     X(tree, mapped_bytes, STAT_GAUGE, "actd_tree_mapped_bytes", "",                               \
       "Size of the mapping: of the file, not of the memory it takes.")                            \
     X(tree, pss_bytes, STAT_GAUGE, "actd_tree_pss_bytes", "",                                     \
@@ -121,7 +123,15 @@ enum stat_type { STAT_COUNTER, STAT_GAUGE, STAT_IDENTITY };
     X(warmup, read_bytes, STAT_GAUGE, "actd_warmup_read_bytes", "",                               \
       "How much of the file the warm-up has read.")                                               \
     X(warmup, total_bytes, STAT_GAUGE, "actd_warmup_total_bytes", "",                             \
-      "How much the warm-up is to read; 0 without one.")
+      "How much the warm-up is to read; 0 without one.")                                          \
+    X(profile, pages, STAT_GAUGE, "actd_profile_pages", "",                                       \
+      "Pages that were in memory when the profile was last saved.")                               \
+    X(profile, age_ms, STAT_GAUGE, "actd_profile_age_milliseconds", "",                           \
+      "Time since the profile was last saved.")                                                   \
+    X(profile, saves, STAT_COUNTER, "actd_profile_saves_total", "",                               \
+      "How often the profile was saved.")                                                         \
+    X(profile, failures, STAT_COUNTER, "actd_profile_failures_total", "",                         \
+      "How often the profile could not be saved.")
 
 /* One worker process, likewise. The metrics have other names than those of the service, so that a
  * sum over either is right; each sample gets a label with the worker's number. */
