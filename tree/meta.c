@@ -3,6 +3,7 @@
  */
 #include "tree/meta.h"
 
+#include "tree/le.h"
 #include "tree/node.h"
 
 #include <string.h>
@@ -15,20 +16,6 @@ static_assert(META_DIGEST + sizeof((struct act_metadata *)0)->digest == META_CHE
               "the digest stands before it");
 
 #define TRAILER_BYTES 16
-
-static void store_le(uint8_t *p, uint64_t value, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++)
-        p[i] = (uint8_t)(value >> (8 * i));
-}
-
-static uint64_t load_le(const uint8_t *p, unsigned n)
-{
-    uint64_t value = 0;
-    for (unsigned i = 0; i < n; i++)
-        value |= (uint64_t)p[i] << (8 * i);
-    return value;
-}
 
 void meta_format(const struct act_metadata *metadata, uint8_t bytes[META_BYTES])
 {

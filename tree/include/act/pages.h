@@ -105,9 +105,12 @@ enum act_profile_outcome {
 };
 
 /*
- * Writes a profile as files are written that may not be lost: under another name in the same
- * folder, synced, then renamed over path. A kill leaves the old one, or the new one.
+ * Writes a profile as files are written that may not be lost: without a name, synced, then named,
+ * or renamed over the old one. A kill leaves the old one, or the new one; beside it, if it comes
+ * between the last two steps, a hidden name (.act-*) that the next writing removes. A new one may
+ * be read by its owner alone.
  *
+ * about      size_bytes must be the set's
  * ret_error  filled on failure, names the file and the remedy; may be NULL
  *
  * 0 or -errno.
