@@ -14,6 +14,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #define MODE_NEW   0666 /* as far as the umask lets it */
 #define MODE_BITS  07777
@@ -28,13 +29,19 @@ static int refuse(struct act_error *error, int result, const char *path, const c
     return result;
 }
 
-/* A name that nobody has yet, hidden beside the target. */
-static void temporary_name(struct target *target)
+/* A name hidden beside the target. */
+static void temporary_name(struct target *target, uint64_t number)
+{
+    snprintf(target->temporary, sizeof target->temporary, ".act-%016llx",
+             (unsigned long long)number);
+}
+
+/* A number that nobody has yet. */
+static uint64_t random_number(void)
 {
     uint64_t number = 0;
     (void)!getrandom(&number, sizeof number, GRND_NONBLOCK);
-    snprintf(target->temporary, sizeof target->temporary, ".act-%016llx",
-             (unsigned long long)(number ^ (uint64_t)getpid()));
+    return number ^ (uint64_t)getpid();
 }
 
 /* What the symbolic link at path leads to; *owned* by the caller; NULL with errno. */
@@ -124,7 +131,7 @@ static int open_file(struct target *target, struct act_error *error)
     if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL)
         return refuse(error, -errno, target->path, "cannot write");
     for (int i = 0; i < NAME_TRIES && target->fd < 0; i++) {
-        temporary_name(target);
+        temporary_name(target, random_number());
         target->fd = openat(target->directory_fd, target->temporary,
                             O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, mode);
         if (target->fd < 0 && errno != EEXIST)
@@ -179,19 +186,43 @@ static int link_as(const struct target *target, const char *name)
     return linkat(target->fd, "", target->directory_fd, name, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
-/* Under a temporary name, to be renamed over the old file; or at once, where there is none. */
+/* The temporary name becomes the final one. */
+static int rename_over(struct target *target)
+{
+    if (renameat(target->directory_fd, target->temporary, target->directory_fd, target->name) < 0)
+        return -errno;
+    target->temporary[0] = '\0';
+    return 0;
+}
+
+/*
+ * A nameless file cannot be renamed over the old one: it needs a temporary name first. That is
+ * always the same one for the same target, so what a kill between the two steps leaves is not more
+ * each time: whoever comes next removes it. If that was not left but of another process that writes
+ * the same target just now, either begins again.
+ */
+static int replace_nameless(struct target *target)
+{
+    int r = -EEXIST;
+    for (int i = 0; i < NAME_TRIES && (r == -EEXIST || r == -ENOENT); i++) {
+        temporary_name(target, XXH3_64bits(target->name, strlen(target->name)));
+        r = link_as(target, target->temporary);
+        if (r == -EEXIST && unlinkat(target->directory_fd, target->temporary, 0) < 0 &&
+            errno != ENOENT)
+            r = -errno;
+        if (r == 0)
+            r = rename_over(target);
+        else
+            target->temporary[0] = '\0';
+    }
+    return r;
+}
+
+/* At once, where there is no file yet. */
 static int link_nameless(struct target *target)
 {
     int r = target->has_old ? -EEXIST : link_as(target, target->name);
-    for (int i = 0; i < NAME_TRIES && r == -EEXIST; i++) {
-        temporary_name(target);
-        r = link_as(target, target->temporary);
-        if (r != 0)
-            target->temporary[0] = '\0';
-        if (r == 0)
-            return 0;
-    }
-    return r;
+    return r == -EEXIST ? replace_nameless(target) : r;
 }
 
 int target_publish(struct target *target)
@@ -207,14 +238,7 @@ int target_publish(struct target *target)
     }
     if (fsync(target->fd) < 0)
         return -errno;
-    if (target->temporary[0] == '\0')
-        r = link_nameless(target);
-    if (r == 0 && target->temporary[0] != '\0') {
-        if (renameat(target->directory_fd, target->temporary, target->directory_fd, target->name) <
-            0)
-            return -errno;
-        target->temporary[0] = '\0';
-    }
+    r = target->temporary[0] == '\0' ? link_nameless(target) : rename_over(target);
     /* Some file systems cannot sync a directory, and need not. */
     if (r == 0 && fsync(target->directory_fd) < 0 && errno != EINVAL)
         r = -errno;

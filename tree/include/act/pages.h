@@ -122,9 +122,11 @@ ACT_PUBLIC int act_profile_write(const char *path, const struct act_profile *abo
  * Reads one. Nothing in it is trusted: memory is bounded by the size of the file that is wanted,
  * and what is read is checked against a digest.
  *
- * wanted     size_bytes and root_offset must be the profile's, identity too unless it is 0; the
- * rest is ignored ret_about  what the profile says; may be NULL ret_pages  owned by the caller:
- * act_pages_free ret_error  filled on failure, names the file and the reason; may be NULL
+ * wanted     size_bytes and root_offset must be the profile's, identity too unless it is 0 here;
+ *            what else there is does not count
+ * ret_about  what the profile says; may be NULL
+ * ret_pages  owned by the caller: act_pages_free
+ * ret_error  filled on failure, names the file and the reason; may be NULL
  *
  * 0, an act_profile_outcome, or -errno (-ENOENT: there is none).
  */
