@@ -201,7 +201,8 @@ const struct config_option config_options[] = {
      "answered meanwhile in both cases."},
     {"warmup", "profile", CONFIG_PATH, FIELD(warmup_profile), NULL, 0, 0, NULL,
      "Where it is kept which pages of the file are in memory: saved now and then and at stop,\n"
-     "read by mode = restore, which needs it. For example /var/lib/actd/warm.profile. None by default."},
+     "read by mode = restore, which needs it. For example /var/lib/actd/warm.profile. None by\n"
+     "default."},
     {"warmup", "profile_interval_ms", CONFIG_NUMBER, FIELD(warmup_profile_interval_ms), "60000",
      1000, 24 * HOUR_MS, NULL, "How often the profile is saved."},
 };

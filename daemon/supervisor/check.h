@@ -4,11 +4,7 @@
  */
 #pragma once
 
-#include "daemon/control.h"
-
-#include <uv.h>
-
-struct check_process;
+#include "daemon/supervisor/helper.h"
 
 /* What came of it. fd: owned by the callee if the file is good, else -1. generation: what is known;
  * text: why it is refused. */
@@ -16,10 +12,8 @@ typedef void (*check_callback)(void *context, int fd, const struct generation *g
                                const char *text);
 
 struct check {
-    uv_loop_t *loop;                     /* borrowed */
-    int config_fd;                       /* borrowed */
+    struct helper helper;                /* loop and config_fd are set by the caller */
     const char *path;                    /* borrowed: for texts */
-    struct check_process *running;       /* NULL: none */
     uint64_t checked_bytes, total_bytes; /* of the one that runs */
     check_callback on_done;
     void *context; /* borrowed */
