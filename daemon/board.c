@@ -64,6 +64,7 @@ static void fill_head(struct board *board, unsigned n_workers, unsigned n_slots)
     board->own_head->supervisor_pid = getpid();
     board->own_head->n_workers = n_workers;
     board->own_head->n_slots = n_slots;
+    board->own_head->refaults = BOARD_UNKNOWN;
 }
 
 int board_create(struct board *board, const struct config *config, unsigned n_workers, int *ret_fd)

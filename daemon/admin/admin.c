@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "daemon/admin/render.h"
+#include "daemon/admin/render_residency.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -37,6 +38,7 @@ struct admin {
     uv_timer_t timer;
     const struct board *board;       /* borrowed */
     struct reload *reload;           /* borrowed */
+    struct census *census;           /* borrowed */
     unsigned n_waiting, max_waiting; /* requests that wait for a reload */
 };
 
@@ -188,6 +190,17 @@ static enum MHD_Result on_reload_request(struct admin *admin, struct admin_reque
                 : MHD_NO;
 }
 
+static enum MHD_Result respond_residency(struct admin *admin, struct MHD_Connection *connection)
+{
+    struct census_view view;
+    char *text;
+    census_want(admin->census);
+    census_get(admin->census, &view);
+    if (render_residency(&view, &text) < 0)
+        return MHD_NO;
+    return respond(connection, MHD_HTTP_OK, "application/json", text, NULL);
+}
+
 static void on_request_end(void *context, struct MHD_Connection *connection, void **state,
                            enum MHD_RequestTerminationCode code)
 {
@@ -229,6 +242,8 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
         return on_reload_request(admin, request, method);
     if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
         return respond_not_allowed(connection, "GET, HEAD");
+    if (strcmp(url, "/residency") == 0)
+        return respond_residency(admin, connection);
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
         if (strcmp(pages[i].url, url) != 0)
             continue;
@@ -236,8 +251,9 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
             return MHD_NO;
         return respond(connection, status, pages[i].type, text, NULL);
     }
-    return respond_error(connection, MHD_HTTP_NOT_FOUND,
-                         "there is /livez, /readyz, /stats, /metrics, and POST /reload\n");
+    return respond_error(
+        connection, MHD_HTTP_NOT_FOUND,
+        "there is /livez, /readyz, /stats, /metrics, /residency, and POST /reload\n");
 }
 
 __attribute__((format(printf, 2, 0))) static void on_http_log(void *context, const char *format,
@@ -311,7 +327,8 @@ static int watch(struct admin *admin, uv_loop_t *loop)
 }
 
 int admin_start(uv_loop_t *loop, struct listen_socket *sock, const struct config *config,
-                const struct board *board, struct reload *reload, struct admin **ret)
+                const struct board *board, struct reload *reload, struct census *census,
+                struct admin **ret)
 {
     struct admin *admin = calloc(1, sizeof *admin);
     int r = -ENOMEM;
@@ -319,6 +336,7 @@ int admin_start(uv_loop_t *loop, struct listen_socket *sock, const struct config
         admin->socket = *sock;
         admin->board = board;
         admin->reload = reload;
+        admin->census = census;
         admin->max_waiting = (unsigned)(config->admin_max_connections + 1) / 2;
         admin->http = start_http(admin, config, sock->fd);
         r = admin->http ? watch(admin, loop) : -EIO;

@@ -113,12 +113,18 @@ static enum job wait_for_job(struct census *census, struct census_file ret_files
     return job;
 }
 
+static uint64_t region_bytes_of(uint64_t size_bytes)
+{
+    uint64_t bytes = ACT_PAGE_BYTES;
+    while (bytes < size_bytes / CENSUS_REGIONS || bytes * CENSUS_REGIONS < size_bytes)
+        bytes *= 2;
+    return bytes;
+}
+
 static void count_regions(const struct act_pages *pages, struct census_generation *ret)
 {
-    uint64_t total = act_pages_total(pages), region_pages = 1;
-    while (region_pages * CENSUS_REGIONS < total)
-        region_pages *= 2;
-    ret->region_bytes = region_pages * ACT_PAGE_BYTES;
+    uint64_t total = act_pages_total(pages);
+    uint64_t region_pages = region_bytes_of(act_pages_size_bytes(pages)) / ACT_PAGE_BYTES;
     ret->n_regions = (unsigned)((total + region_pages - 1) / region_pages);
     for (unsigned i = 0; i < ret->n_regions; i++)
         ret->regions[i] = (uint32_t)act_pages_count_in(pages, i * region_pages, region_pages);
@@ -393,6 +399,7 @@ void census_get(struct census *census, struct census_view *ret)
         to->number = file->generation.number;
         to->identity = file->generation.identity;
         to->size_bytes = file->generation.size_bytes;
+        to->region_bytes = region_bytes_of(to->size_bytes);
         to->is_served = file->is_served;
         ret->n++;
     }

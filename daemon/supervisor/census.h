@@ -33,12 +33,12 @@ struct census_generation {
     uint64_t identity;
     uint64_t size_bytes;
     bool is_served;
-    enum resident_source source;
-    /* The rest is known unless the source is unknown. */
-    uint64_t resident_bytes; /* whole pages, but for the file's end */
-    uint64_t asked_ms;       /* clock_ms; also of an answer that nothing is known. 0: not yet */
+    uint64_t region_bytes; /* pages, as many as a power of two */
+    uint64_t asked_ms;     /* clock_ms; also where nothing was found out. 0: not yet */
     uint64_t took_ms;
-    uint64_t region_bytes;            /* pages, as many as a power of two */
+    enum resident_source source;
+    /* Unless the source is unknown: */
+    uint64_t resident_bytes;          /* whole pages, but for the file's end */
     unsigned n_regions;               /* that the file has; the last one may be a part of one */
     uint32_t regions[CENSUS_REGIONS]; /* pages in memory */
 };
@@ -74,12 +74,12 @@ struct census {
     struct census_generation results[CENSUS_FILES];
     bool is_wanted;
     bool may_save;
-    uint64_t save_ms;     /* when the next save is due */
-    uint64_t look_ms;     /* likewise the next look, if it is wanted */
-    uint64_t last_save_ms;  /* not before then is the last one made */
-    bool is_last_due;     /* the last save is to be made */
-    _Atomic bool is_last; /* it has begun, or is due; also read without the lock */
-    _Atomic bool is_late; /* the workers end, whether it has looked at them or not; likewise */
+    uint64_t save_ms;         /* when the next save is due */
+    uint64_t look_ms;         /* likewise the next look, if it is wanted */
+    uint64_t last_save_ms;    /* not before then is the last one made */
+    bool is_last_due;         /* the last save is to be made */
+    _Atomic bool is_last;     /* it has begun, or is due; also read without the lock */
+    _Atomic bool is_late;     /* the workers end, whether it has looked at them or not; likewise */
     _Atomic bool is_stopping; /* likewise */
     bool is_ended;
 };

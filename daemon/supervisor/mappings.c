@@ -10,7 +10,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-/* Mappings that follow each other, in the process as in the file: what is one to who has made it. */
+/* Mappings that follow each other, in the process as in the file: what is one to who has made it.
+ */
 struct run {
     uint64_t start, end;
     uint64_t file_end; /* offset in the file of what comes next */

@@ -25,7 +25,7 @@ enum act_pages_source resident_pages_source(enum resident_source source);
 
 struct resident_look {
     const struct generation *generation;
-    int fd;             /* of its file, or copy */
+    int fd;              /* of its file, or copy */
     const int32_t *pids; /* of the workers; 0: there is none */
     unsigned n_pids;
     bool (*go_on)(void *context); /* false: give up */

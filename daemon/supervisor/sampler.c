@@ -8,6 +8,7 @@
 #include "daemon/supervisor/sampler.h"
 
 #include "base/clock.h"
+#include "base/refaults.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -109,10 +110,11 @@ static void sample_usage(struct board_sample *sample, int32_t pid)
     sample->usage_asked_ms = clock_ms();
 }
 
-/* Faults and resident sets of all. */
+/* Faults and resident sets of all, and what the kernel tells of memory as a whole. */
 static void sample_usages(struct sampler *sampler)
 {
     struct board *board = sampler->board;
+    board->own_head->refaults = refaults_read(&refaults_kernel);
     sample_usage(&board->own_head->sample, board->head->supervisor_pid);
     for (unsigned i = 0; i < board->head->n_slots && !sampler->is_stopping; i++) {
         int32_t pid = board->slots[i].pid;

@@ -1,5 +1,5 @@
 /*
- * saver: writes the profile (warmup.profile), and tells when that fails: once for each reason, since
+ * saver: writes the profile (warmup.profile), and tells once for each reason when that fails, since
  * the same will happen every minute.
  *
  * A thread's, which may wait for the disk.

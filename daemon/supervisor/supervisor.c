@@ -9,7 +9,8 @@
  * Stop: on SIGTERM or SIGINT the listeners are closed after what was queued is passed on; every
  * worker answers what has arrived on its connections and ends. After half of drain_timeout_ms they
  * answer with DRAINING, after all of it, or on a second signal, they cut connections. Who still
- * lives a moment later is killed.
+ * lives a moment later is killed. What is in memory is saved for the last time meanwhile; where
+ * only the workers' mappings tell it, they begin to drain when it has been looked at.
  */
 #include "daemon/supervisor/supervisor.h"
 
@@ -17,6 +18,7 @@
 #include "base/log.h"
 #include "daemon/admin/admin.h"
 #include "daemon/stats.h"
+#include "daemon/supervisor/census.h"
 #include "daemon/supervisor/crew.h"
 #include "daemon/supervisor/listener.h"
 #include "daemon/supervisor/notify.h"
@@ -41,6 +43,8 @@
  * may take then. */
 #define KILL_AFTER_MS 1500
 #define END_AFTER_MS  3000
+/* How long workers stay as they are for the last look at what they have mapped. */
+#define LOOK_MS 2000
 
 #define N_SIGNALS     4
 #define MAX_LISTENERS (2 * CONFIG_MAX_ADDRESSES)
@@ -53,6 +57,7 @@ struct supervisor {
     struct reload reload;
     struct warmup warmup;
     struct sampler sampler;
+    struct census census;
     unsigned n_sampled; /* workers that served when the sampler was last asked */
     struct listener listeners[MAX_LISTENERS];
     unsigned n_listeners;
@@ -67,7 +72,9 @@ struct supervisor {
     bool is_open;   /* the sockets are bound */
     bool is_ready;  /* ready was said, or a warm-up will say it */
     bool is_failed; /* the start: exit status 1 */
+    bool is_crew_draining;
     bool is_closed;
+    bool is_stuck; /* a thread does not end, and uses what it was lent */
 };
 
 /* One for each CPU that we may use, unless it is said. */
@@ -208,6 +215,7 @@ static void close_handles(struct supervisor *supervisor)
         admin_stop(supervisor->admin[i]);
     warmup_stop(&supervisor->warmup);
     sampler_stop(&supervisor->sampler);
+    supervisor->is_stuck = !census_stop(&supervisor->census);
     reload_stop(&supervisor->reload);
     crew_close(&supervisor->crew);
     for (unsigned i = 0; i < N_SIGNALS; i++)
@@ -236,6 +244,28 @@ static void on_crew_empty(void *context)
     close_handles(context);
 }
 
+/* Also where the census has not yet looked at the workers. */
+static void drain_crew(struct supervisor *supervisor)
+{
+    if (supervisor->is_crew_draining)
+        return;
+    supervisor->is_crew_draining = true;
+    census_too_late(&supervisor->census);
+    uv_timer_start(&supervisor->drain, on_drain_end,
+                   supervisor->config->limits_drain_timeout_ms + KILL_AFTER_MS, 0);
+    crew_drain(&supervisor->crew);
+}
+
+static void on_looked(void *context)
+{
+    drain_crew(context);
+}
+
+static void on_look_end(uv_timer_t *timer)
+{
+    drain_crew(timer->data);
+}
+
 static void drain(struct supervisor *supervisor)
 {
     struct board_head *head = supervisor->board.own_head;
@@ -244,14 +274,16 @@ static void drain(struct supervisor *supervisor)
     if (supervisor->is_ready)
         notify_stopping();
     head->is_draining = true;
+    bool is_looking = census_begin_last(&supervisor->census);
     reload_stop(&supervisor->reload);
     for (unsigned i = 0; i < supervisor->n_listeners; i++) {
         listener_resume(&supervisor->listeners[i]); /* what waits in its queue is taken too */
         listener_close(&supervisor->listeners[i]);
     }
-    uv_timer_start(&supervisor->drain, on_drain_end,
-                   supervisor->config->limits_drain_timeout_ms + KILL_AFTER_MS, 0);
-    crew_drain(&supervisor->crew);
+    if (is_looking)
+        uv_timer_start(&supervisor->drain, on_look_end, LOOK_MS, 0);
+    else
+        drain_crew(supervisor);
 }
 
 static void fail(struct supervisor *supervisor)
@@ -295,6 +327,7 @@ static void on_signal(uv_signal_t *handle, int signal)
     default:
         if (supervisor->board.head->is_draining) {
             block_signals(); /* there is nothing more that they could ask for */
+            drain_crew(supervisor);
             crew_cut(&supervisor->crew);
             break;
         }
@@ -313,6 +346,8 @@ static void on_warm(void *context)
     else
         log_warning("warm-up: stopped after %" PRIu64 " bytes: %s; serving without it",
                     (uint64_t)warmup->progress->read_bytes, strerror(warmup->error));
+    if (!head->is_draining)
+        census_allow(&supervisor->census, warmup->progress->state == WARMUP_DONE);
     bool was_awaited = head->is_ready_after_warmup;
     head->is_ready_after_warmup = false;
     if (was_awaited && !head->is_draining)
@@ -340,6 +375,8 @@ static void get_ready(struct supervisor *supervisor)
             notify_status("warming up");
             return;
         }
+    } else {
+        census_allow(&supervisor->census, true);
     }
     say_ready(supervisor);
 }
@@ -382,7 +419,7 @@ static int open_admin(struct supervisor *supervisor, const struct address *addre
     }
     log_info("admin endpoint on %s", socket.text);
     r = admin_start(&supervisor->loop, &socket, config, &supervisor->board, &supervisor->reload,
-                    &supervisor->admin[supervisor->n_admin]);
+                    &supervisor->census, &supervisor->admin[supervisor->n_admin]);
     if (r < 0) {
         log_error("admin endpoint: %s: cannot start: %s", address->text, strerror(-r));
         return r;
@@ -422,6 +459,7 @@ static void on_reload_done(void *context, bool is_accepted, const char *text)
     (void)text;
     if (supervisor->board.head->is_draining)
         return;
+    census_update(&supervisor->census);
     if (is_accepted)
         sampler_generation(&supervisor->sampler, &supervisor->board.head->generation);
     if (!is_accepted && supervisor->reload.current.fd < 0)
@@ -503,6 +541,12 @@ static int start(struct supervisor *supervisor)
     r = sampler_start(&supervisor->sampler, &supervisor->board);
     if (r < 0) /* what it tells is unknown then */
         log_warning("cannot look at what the workers hold in memory: %s", strerror(-r));
+    supervisor->census.on_looked = on_looked;
+    supervisor->census.context = supervisor;
+    r = census_start(&supervisor->census, &supervisor->loop, &supervisor->board,
+                     &supervisor->reload);
+    if (r < 0) /* it tells nothing, and saves nothing then */
+        log_warning("cannot look at which pages are in memory: %s", strerror(-r));
     if (crew_start(&supervisor->crew) < 0)
         fail(supervisor);
     else
@@ -541,6 +585,8 @@ int supervisor_run(const struct config *config)
     }
     uv_run(&supervisor->loop, UV_RUN_DEFAULT);
     bool is_failed = supervisor->is_failed;
+    if (supervisor->is_stuck)
+        _exit(is_failed ? EXIT_FAILURE : EXIT_SUCCESS);
     deinit(supervisor);
     free(supervisor);
     if (!is_failed)

@@ -22,6 +22,7 @@ ALLOWED = {
     # Never parses what a data client sends, never reads the tree.
     "daemon/supervisor/": ["base/", "daemon/board.h", "daemon/config.h", "daemon/control.h"]
     + ["daemon/generation.h", "daemon/stats.h", "daemon/supervisor/", "daemon/admin/admin.h"]
+    + ["act/pages.h", "act/residency.h"]
     + ["daemon/usage.h"],
     # Opens and reads a file that may be anything; a process of its own.
     "daemon/checker/": ["base/", "act/", "daemon/config.h", "daemon/control.h"]
@@ -31,7 +32,8 @@ ALLOWED = {
     + ["daemon/control.h", "daemon/methods.h", "daemon/snapshot.h", "daemon/stats.h"]
     + ["daemon/usage.h", "daemon/worker/"],
     "daemon/admin/": ["base/", "daemon/board.h", "daemon/config.h", "daemon/stats.h"]
-    + ["daemon/admin/", "daemon/supervisor/listener.h", "daemon/supervisor/reload.h"],
+    + ["daemon/admin/", "daemon/supervisor/listener.h", "daemon/supervisor/reload.h"]
+    + ["daemon/supervisor/census.h"],
 }
 
 # What only some may use of other people's.
