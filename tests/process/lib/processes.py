@@ -45,10 +45,11 @@ def sockets_of(pid):
 class Mapping:
     """A mapping of a process, as /proc/PID/smaps tells it."""
 
-    HEAD = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ (\S+) (\d+) *(.*)")
+    HEAD = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) (\S+) (\S+) (\d+) *(.*)")
 
     def __init__(self, head):
-        start, end, self.perms, self.device, inode, self.path = head.groups()
+        start, end, self.perms, offset, self.device, inode, self.path = head.groups()
+        self.offset = int(offset, 16)
         self.start, self.end, self.inode = int(start, 16), int(end, 16), int(inode)
         self.kib = {}
         self.flags = set()
