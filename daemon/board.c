@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -64,7 +65,7 @@ static void fill_head(struct board *board, unsigned n_workers, unsigned n_slots)
     board->own_head->supervisor_pid = getpid();
     board->own_head->n_workers = n_workers;
     board->own_head->n_slots = n_slots;
-    board->own_head->refaults = BOARD_UNKNOWN;
+    board->own_head->warmup.eta_ms = BOARD_UNKNOWN;
 }
 
 int board_create(struct board *board, const struct config *config, unsigned n_workers, int *ret_fd)
@@ -245,6 +246,39 @@ void board_text_get(const struct board_text *text, char *line, size_t size)
     }
 }
 
+const char *warmup_mode_name(const struct warmup_progress *warmup)
+{
+    return warmup_mode_names[warmup->mode];
+}
+
+const char *warmup_state_name(const struct warmup_progress *warmup)
+{
+    switch ((int)warmup->state) {
+    case WARMUP_RUNNING:
+        return "running";
+    case WARMUP_DONE:
+        return "done";
+    case WARMUP_FAILED:
+        return "failed";
+    case WARMUP_CANCELLED:
+        return "cancelled";
+    default:
+        return "off";
+    }
+}
+
+const char *warmup_progress_text(const struct warmup_progress *warmup, char *line, size_t size)
+{
+    uint64_t done = warmup->read_bytes, total = warmup->total_bytes, eta_ms = warmup->eta_ms;
+    char left[48] = "";
+    double percent = total > 0 ? (double)done * 100 / (double)total : 0;
+    if (eta_ms != BOARD_UNKNOWN)
+        snprintf(left, sizeof left, ", %" PRIu64 " s left", (eta_ms + 999) / 1000);
+    snprintf(line, size, "%d %% of %.1f MiB%s", (int)(percent < 100 ? percent : 100),
+             (double)total / (1024 * 1024), left);
+    return line;
+}
+
 const char *board_unready_reason(const struct board *board, char *line, size_t size)
 {
     const struct board_head *head = board->head;
@@ -256,7 +290,9 @@ const char *board_unready_reason(const struct board *board, char *line, size_t s
     }
     if (head->n_serving == 0)
         return "no worker is serving";
-    if (head->is_ready_after_warmup)
-        return "warming up";
-    return NULL;
+    if (!head->is_ready_after_warmup)
+        return NULL;
+    char text[128];
+    snprintf(line, size, "warming up: %s", warmup_progress_text(&head->warmup, text, sizeof text));
+    return line;
 }

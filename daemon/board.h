@@ -114,14 +114,24 @@ struct board_text {
     char text[BOARD_TEXT_BYTES];
 };
 
-/* Written by the warm-up thread. */
+enum warmup_state { WARMUP_OFF, WARMUP_RUNNING, WARMUP_DONE, WARMUP_FAILED, WARMUP_CANCELLED };
+
+/* Of the warm-up that runs, or of the last one. */
 struct warmup_progress {
-    _Atomic int state; /* enum warmup_state */
-    _Atomic uint64_t read_bytes;
-    _Atomic uint64_t total_bytes;
+    _Atomic int state;            /* enum warmup_state */
+    _Atomic int mode;             /* enum warmup_mode */
+    _Atomic uint64_t generation;  /* that it is about: its number; 0: there was none */
+    _Atomic uint64_t read_bytes;  /* brought in, or found in memory */
+    _Atomic uint64_t total_bytes; /* that there will be at most */
+    _Atomic uint64_t eta_ms;      /* until its end; BOARD_UNKNOWN also while there is none */
 };
 
-enum warmup_state { WARMUP_OFF, WARMUP_RUNNING, WARMUP_DONE, WARMUP_FAILED };
+/* "none" before the first one. */
+const char *warmup_mode_name(const struct warmup_progress *warmup);
+/* "off", "running", "done", "failed", "cancelled". */
+const char *warmup_state_name(const struct warmup_progress *warmup);
+/* "42 % of 7168.0 MiB, 12 s left": of one that runs. In line. */
+const char *warmup_progress_text(const struct warmup_progress *warmup, char *line, size_t size);
 
 /* What warmup.profile holds; written by the thread that saves it. */
 struct board_profile {

@@ -35,6 +35,7 @@ enum warmup_mode {
     WARMUP_TRAVERSE,
     WARMUP_RESTORE,
 };
+extern const char *const warmup_mode_names[]; /* by number; NULL at the end */
 enum warmup_ready { WARMUP_READY_BEFORE, WARMUP_READY_AFTER };
 
 /* Field names are section_key. Numbers: the unit is in the name. */

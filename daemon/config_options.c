@@ -21,7 +21,7 @@ static const char *const tree_hugepages[] = {"no", "copy", NULL};
 static const char *const no_yes[] = {"no", "yes", NULL};
 static const char *const cold_modes[] = {"offload", "inline", NULL};
 static const char *const cold_probes[] = {"auto", "mincore", "nowait", "none", NULL};
-static const char *const warmup_modes[] = {"none", "willneed", "read", "traverse", "restore", NULL};
+const char *const warmup_mode_names[] = {"none", "willneed", "read", "traverse", "restore", NULL};
 static const char *const warmup_readies[] = {"before", "after", NULL};
 
 /* A table is read by its columns. */
@@ -183,7 +183,7 @@ const struct config_option config_options[] = {
     {"admin", "timeout_ms", CONFIG_NUMBER, FIELD(admin_timeout_ms), "10000", 1000, HOUR_MS, NULL,
      "Close an admin connection that has been idle for so long (whole seconds, rounded up)."},
 
-    {"warmup", "mode", CONFIG_CHOICE, FIELD(warmup_mode), "none", 0, 0, warmup_modes,
+    {"warmup", "mode", CONFIG_CHOICE, FIELD(warmup_mode), "none", 0, 0, warmup_mode_names,
      "What is brought into memory at start, and of a new file before it is served; by a process\n"
      "of its own. read: the file, from its begin. willneed: the same, by asking the kernel to; it\n"
      "goes on by itself after we are done. traverse: what is near the root first. restore: the\n"

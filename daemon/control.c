@@ -39,6 +39,8 @@ static size_t length_of(const struct control_message *message)
     case CONTROL_DAMAGED:
     case CONTROL_UNMAPPABLE:
     case CONTROL_REFUSED:
+    case CONTROL_NO_PROFILE:
+    case CONTROL_NOT_WARM:
         return sizeof *message;
     default:
         return offsetof(struct control_message, generation);

@@ -1,6 +1,6 @@
 /*
- * control: what supervisor, workers and checkers say to each other: messages over a SOCK_SEQPACKET
- * pair, some with a descriptor.
+ * control: what supervisor, workers and other processes say to each other: messages over a
+ * SOCK_SEQPACKET pair, some with a descriptor.
  *
  * Neither end ever waits for the other: a full socket is an outcome, and the sender tries again
  * when it is writable. Both ends are the same binary, so a message is a struct.
@@ -32,7 +32,12 @@ enum control_type {
     /* From a checker. */
     CONTROL_CANDIDATE, /* + descriptor: the file is good */
     CONTROL_REFUSED,   /* it is not: text; generation has device, inode, size and times, if known */
-    CONTROL_PROGRESS,  /* `number` bytes are checked, of generation.size_bytes */
+    CONTROL_PROGRESS,  /* `number` bytes are checked (or warm), of generation.size_bytes */
+    /* From a warmer, which gets CONTROL_GENERATION without a descriptor. */
+    CONTROL_PROFILE,    /* there are `number` bytes in the profile that was read */
+    CONTROL_WARM,       /* done */
+    CONTROL_NO_PROFILE, /* nothing to do, since there is no profile yet: text */
+    CONTROL_NOT_WARM,   /* failed: text */
 };
 
 #define CONTROL_TEXT_BYTES 640

@@ -213,35 +213,13 @@ static uint64_t collect_pss(const struct board *board, unsigned slot, struct wor
     return age;
 }
 
-const char *warmup_state_name(const struct warmup_progress *warmup)
-{
-    switch ((int)warmup->state) {
-    case WARMUP_RUNNING:
-        return "running";
-    case WARMUP_DONE:
-        return "done";
-    case WARMUP_FAILED:
-        return "failed";
-    default:
-        return "off";
-    }
-}
-
-static void collect_profile(const struct board_profile *profile, uint64_t *values)
-{
-    bool is_saved = profile->saved_ms != 0;
-    values[STAT_profile_pages] = is_saved ? profile->pages : STAT_UNKNOWN;
-    values[STAT_profile_age_ms] = is_saved ? age_of(profile->saved_ms) : STAT_UNKNOWN;
-    values[STAT_profile_saves] = profile->n_saves;
-    values[STAT_profile_failures] = profile->n_failures;
-}
-
 /* What the supervisor writes, and what dead workers have left. */
 void stats_begin(const struct board *board, struct stats_report *ret)
 {
     const struct board_head *head = board->head;
     struct worker_report retired;
-    *ret = (struct stats_report){.warmup_state = warmup_state_name(&head->warmup)};
+    *ret = (struct stats_report){.warmup_state = warmup_state_name(&head->warmup),
+                                 .warmup_mode = warmup_mode_name(&head->warmup)};
     uint64_t *values = ret->values;
     const struct counters counters = {&head->retired, &head->retired_cold, head->retired_latency};
     copy_counters(&counters, &retired);
@@ -263,8 +241,8 @@ void stats_begin(const struct board *board, struct stats_report *ret)
     values[STAT_tree_refused] = head->n_refused;
     values[STAT_warmup_read_bytes] = head->warmup.read_bytes;
     values[STAT_warmup_total_bytes] = head->warmup.total_bytes;
-    collect_profile(&head->profile, values);
-    values[STAT_memory_refaults] = head->refaults;
+    values[STAT_warmup_eta_ms] = head->warmup.eta_ms;
+    values[STAT_warmup_generation] = head->warmup.generation;
 }
 
 bool stats_add_worker(const struct board *board, unsigned slot, struct stats_report *report,

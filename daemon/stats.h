@@ -13,9 +13,6 @@
 
 #include "daemon/board.h"
 
-/* "off", "running", "done", "failed". */
-const char *warmup_state_name(const struct warmup_progress *warmup);
-
 #define STAT_UNKNOWN BOARD_UNKNOWN
 
 /* STAT_IDENTITY: a u64 whose every bit matters, not a quantity. */
@@ -121,17 +118,13 @@ enum stat_type { STAT_COUNTER, STAT_GAUGE, STAT_IDENTITY };
     X(loop, switches, STAT_COUNTER, "actd_loop_switches_total", "",                               \
       "Voluntary context switches in measured turns: everybody waited for something.")            \
     X(warmup, read_bytes, STAT_GAUGE, "actd_warmup_read_bytes", "",                               \
-      "How much of the file the warm-up has read.")                                               \
+      "How much the warm-up has brought into memory, or found there.")                            \
     X(warmup, total_bytes, STAT_GAUGE, "actd_warmup_total_bytes", "",                             \
-      "How much the warm-up is to read; 0 without one.")                                          \
-    X(profile, pages, STAT_GAUGE, "actd_profile_pages", "",                                       \
-      "Pages that were in memory when the profile was last saved.")                               \
-    X(profile, age_ms, STAT_GAUGE, "actd_profile_age_milliseconds", "",                           \
-      "Time since the profile was last saved.")                                                   \
-    X(profile, saves, STAT_COUNTER, "actd_profile_saves_total", "",                               \
-      "How often the profile was saved.")                                                         \
-    X(profile, failures, STAT_COUNTER, "actd_profile_failures_total", "",                         \
-      "How often the profile could not be saved.")
+      "How much there will be at most; 0 without a warm-up.")                                     \
+    X(warmup, eta_ms, STAT_GAUGE, "actd_warmup_eta_milliseconds", "",                             \
+      "How long it will take until the warm-up is done, at the speed that it has.")               \
+    X(warmup, generation, STAT_GAUGE, "actd_warmup_generation", "",                               \
+      "Running number of the generation that the warm-up is about; 0 without one.")
 
 /* One worker process, likewise. The metrics have other names than those of the service, so that a
  * sum over either is right; each sample gets a label with the worker's number. */
@@ -267,7 +260,7 @@ struct stats_report {
     uint64_t values[N_STATS]; /* STAT_UNKNOWN where it cannot be known */
     struct method_report method[N_METHODS];
     struct method_latency latency[N_METHODS]; /* the workers' so far */
-    const char *warmup_state;
+    const char *warmup_state, *warmup_mode;
     unsigned n_workers; /* processes, so far */
 };
 

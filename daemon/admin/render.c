@@ -94,6 +94,8 @@ int render_json(const struct board *board, char **ret)
     json_add_groups(root, stat_rows, N_STATS, report.values);
     json_object_object_add(group_of(root, "warmup"), "state",
                            json_object_new_string(report.warmup_state));
+    json_object_object_add(group_of(root, "warmup"), "mode",
+                           json_object_new_string(report.warmup_mode));
     json_add_methods(root, report.method);
     json_object_object_add(root, "workers", workers);
     *ret = strdup(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY));

@@ -18,6 +18,15 @@
 static void on_checked(void *context, int fd, const struct generation *generation,
                        const char *text);
 static void on_timeout(uv_timer_t *timer);
+void reload_on_warm(struct reload *reload, uint64_t number)
+{
+    if (reload->state != RELOAD_WARMING || number != reload->candidate.generation.number)
+        return;
+    show(reload, RELOAD_MAPPING);
+    uv_timer_start(&reload->timeout, on_timeout, reload->board->config->tree_check_timeout_ms, 0);
+    advance(reload);
+}
+
 static void on_path_changed(void *context);
 static void begin(struct reload *reload, const char *why);
 
@@ -67,9 +76,12 @@ static void refuse(struct reload *reload, const char *text)
     char serving[160];
     reload_describe(reload, serving, sizeof serving);
     log_error("%s; %s", text, serving);
+    bool is_warming = reload->state == RELOAD_WARMING;
     if (reload->candidate.fd >= 0)
         crew_say(reload->crew, CONTROL_DISCARD, reload->candidate.generation.number);
     drop(&reload->candidate);
+    if (is_warming)
+        warmup_cancel(reload->warmup);
     finish(reload, false, text);
 }
 
@@ -124,13 +136,30 @@ static void make_current(struct reload *reload)
         log_warning("%s: %s", reload->board->config->tree_path, reload->current.generation.remark);
     watcher_enable(&reload->watcher, reload->board->config->tree_watch);
     show(reload, RELOAD_SWITCHING);
+    warmup_cancel(reload->warmup); /* of what was served before */
+}
+
+/* Everybody has mapped it, and nobody answers from it: the time to bring it into memory. False:
+ * there is nothing to wait for. */
+static bool warm(struct reload *reload)
+{
+    if (reload->is_warmed)
+        return false;
+    reload->is_warmed = true;
+    uv_timer_stop(&reload->timeout);
+    show(reload, RELOAD_WARMING);
+    if (!reload->is_asked_next &&
+        warmup_begin(reload->warmup, &reload->candidate, &reload->current))
+        return true;
+    show(reload, RELOAD_MAPPING);
+    return false;
 }
 
 static void advance(struct reload *reload)
 {
     if (reload->is_stopping)
         return;
-    if (reload->state == RELOAD_MAPPING && are_all_at(reload, true)) {
+    if (reload->state == RELOAD_MAPPING && are_all_at(reload, true) && !warm(reload)) {
         uv_timer_stop(&reload->timeout);
         make_current(reload);
         crew_say(reload->crew, CONTROL_SWITCH, reload->current.generation.number);
@@ -188,6 +217,7 @@ static void on_checked(void *context, int fd, const struct generation *generatio
     }
     reload->candidate = (struct held){.generation = *generation, .fd = fd};
     reload->candidate.generation.number = ++reload->last_number;
+    reload->is_warmed = false;
     bool is_first = reload->current.fd < 0;
     if (is_first) {
         uv_timer_stop(&reload->timeout);
@@ -242,10 +272,15 @@ void reload_ask(struct reload *reload, const char *why, struct reload_request *r
         request->next = *list;
         *list = request;
     }
-    if (is_idle)
+    if (is_idle) {
         begin(reload, why);
-    else
-        reload->is_asked_next = true;
+        return;
+    }
+    reload->is_asked_next = true;
+    if (reload->state == RELOAD_WARMING) {
+        log_info("%s: not waiting for the warm-up any more", why);
+        warmup_cancel(reload->warmup);
+    }
 }
 
 static void on_path_changed(void *context)

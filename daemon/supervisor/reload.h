@@ -3,31 +3,36 @@
  *
  *   IDLE -> CHECKING   a process of its own opens and checks the file (supervisor/check)
  *        -> MAPPING    all workers map it, and go on answering from the old one
+ *        -> WARMING    it is brought into memory, as [warmup] says; then MAPPING again, for workers
+ *                      that have come meanwhile
  *        -> SWITCHING  all workers answer from the new one; then it is announced
  *        -> IDLE
  *
- * Whatever fails before SWITCHING: everybody stays on the old one. Who asks while a file is being
- * checked or mapped gets another round, since that file may be older than the question.
+ * Whatever fails before SWITCHING: everybody stays on the old one; but a warm-up that fails is only
+ * missed. Who asks while a file is being checked or mapped gets another round, since that file may
+ * be older than the question; and nobody waits for its warm-up any more.
  */
 #pragma once
 
 #include "daemon/supervisor/check.h"
 #include "daemon/supervisor/crew.h"
+#include "daemon/supervisor/held.h"
+#include "daemon/supervisor/warmup.h"
 #include "daemon/supervisor/watcher.h"
 
-enum reload_state { RELOAD_IDLE, RELOAD_CHECKING, RELOAD_MAPPING, RELOAD_SWITCHING };
+enum reload_state {
+    RELOAD_IDLE,
+    RELOAD_CHECKING,
+    RELOAD_MAPPING,
+    RELOAD_WARMING,
+    RELOAD_SWITCHING
+};
 
 /* Somebody who waits for what comes of it. */
 struct reload_request {
     /* text: "", or why the file was refused. */
     void (*on_done)(struct reload_request *request, bool is_accepted, const char *text);
     struct reload_request *next;
-};
-
-/* A generation's file, kept open for workers that start later. */
-struct held {
-    struct generation generation; /* number 0: none */
-    int fd;                       /* owned; -1: none */
 };
 
 struct reload {
@@ -38,6 +43,8 @@ struct reload {
     uint64_t last_number; /* given to a candidate */
     uint64_t announced;
     struct check check;
+    struct warmup *warmup; /* borrowed: set by the caller */
+    bool is_warmed;        /* the candidate: it was, or is not to be */
     struct watcher watcher;
     uv_timer_t timeout;
     uint64_t began_ms;                 /* clock_ms */
@@ -64,6 +71,9 @@ void reload_deinit(struct reload *reload);
 
 /* "generation 3 (identity 1234), 7340032 bytes, serves": what answers, whatever came of a round. */
 void reload_describe(const struct reload *reload, char *text, size_t size);
+
+/* From the warm-up: that of this generation has ended. */
+void reload_on_warm(struct reload *reload, uint64_t number);
 
 /* From the crew. */
 void reload_greet(struct reload *reload, struct process *process);

@@ -162,11 +162,13 @@ static void format_status(const struct supervisor *supervisor, char *text, size_
 {
     char line[BOARD_TEXT_BYTES];
     const struct generation *generation = &supervisor->board.head->generation;
-    const char *unready = board_unready_reason(&supervisor->board, line, sizeof line);
+    const char *more = board_unready_reason(&supervisor->board, line, sizeof line);
+    if (!more && warmup_is_running(&supervisor->warmup))
+        more = warmup_describe(&supervisor->warmup, line, sizeof line);
     snprintf(text, size, "generation %" PRIu64 ", %.1f MiB mapped by %u workers: %s%s%s",
              generation->number, (double)generation->size_bytes / (1024 * 1024),
-             crew_n_serving(&supervisor->crew), supervisor->config->tree_path, unready ? ", " : "",
-             unready ? unready : "");
+             crew_n_serving(&supervisor->crew), supervisor->config->tree_path, more ? ", " : "",
+             more ? more : "");
 }
 
 static void tell_status(struct supervisor *supervisor)
@@ -213,7 +215,6 @@ static void close_handles(struct supervisor *supervisor)
     block_signals();
     for (unsigned i = 0; i < supervisor->n_admin; i++)
         admin_stop(supervisor->admin[i]);
-    warmup_stop(&supervisor->warmup);
     sampler_stop(&supervisor->sampler);
     supervisor->is_stuck = !census_stop(&supervisor->census);
     reload_stop(&supervisor->reload);
@@ -274,7 +275,7 @@ static void drain(struct supervisor *supervisor)
     if (supervisor->is_ready)
         notify_stopping();
     head->is_draining = true;
-    bool is_looking = census_begin_last(&supervisor->census);
+    warmup_stop(&supervisor->warmup);
     reload_stop(&supervisor->reload);
     for (unsigned i = 0; i < supervisor->n_listeners; i++) {
         listener_resume(&supervisor->listeners[i]); /* what waits in its queue is taken too */
@@ -336,22 +337,31 @@ static void on_signal(uv_signal_t *handle, int signal)
     }
 }
 
-static void on_warm(void *context)
+static bool is_awaiting_warmup(const struct supervisor *supervisor)
+{
+    return supervisor->board.head->is_ready_after_warmup;
+}
+
+/* warmup.ready = after, and nothing is to be waited for any more. */
+static void end_awaiting(struct supervisor *supervisor)
+{
+    supervisor->board.own_head->is_ready_after_warmup = false;
+    say_ready(supervisor);
+}
+
+static void on_warm_progress(void *context)
+{
+    tell_status(context);
+}
+
+static void on_warm(void *context, uint64_t generation)
 {
     struct supervisor *supervisor = context;
-    const struct warmup *warmup = &supervisor->warmup;
-    struct board_head *head = supervisor->board.own_head;
-    if (warmup->progress->state == WARMUP_DONE)
-        log_info("warm-up: read %" PRIu64 " bytes", (uint64_t)warmup->progress->read_bytes);
-    else
-        log_warning("warm-up: stopped after %" PRIu64 " bytes: %s; serving without it",
-                    (uint64_t)warmup->progress->read_bytes, strerror(warmup->error));
-    if (!head->is_draining)
-        census_allow(&supervisor->census, warmup->progress->state == WARMUP_DONE);
-    bool was_awaited = head->is_ready_after_warmup;
-    head->is_ready_after_warmup = false;
-    if (was_awaited && !head->is_draining)
-        say_ready(supervisor);
+    reload_on_warm(&supervisor->reload, generation);
+    if (!is_awaiting_warmup(supervisor))
+        tell_status(supervisor);
+    else if (supervisor->reload.state != RELOAD_WARMING) /* else a candidate's takes its place */
+        end_awaiting(supervisor);
 }
 
 /* All workers serve. */
@@ -359,26 +369,13 @@ static void get_ready(struct supervisor *supervisor)
 {
     const struct config *config = supervisor->config;
     supervisor->is_ready = true;
-    if (config->warmup_mode == WARMUP_READ) {
-        const struct held *held = &supervisor->reload.current;
-        supervisor->warmup.on_done = on_warm;
-        supervisor->warmup.context = supervisor;
-        int r = warmup_start(&supervisor->warmup, &supervisor->loop, held->fd,
-                             held->generation.size_bytes);
-        if (r < 0) {
-            log_error("cannot start the warm-up: %s", strerror(-r));
-            fail(supervisor);
-            return;
-        }
-        if (config->warmup_ready == WARMUP_READY_AFTER) {
-            supervisor->board.own_head->is_ready_after_warmup = true;
-            notify_status("warming up");
-            return;
-        }
+    bool is_warming = warmup_begin(&supervisor->warmup, &supervisor->reload.current, NULL);
+    if (is_warming && config->warmup_ready == WARMUP_READY_AFTER) {
+        supervisor->board.own_head->is_ready_after_warmup = true;
+        tell_status(supervisor);
     } else {
-        census_allow(&supervisor->census, true);
+        say_ready(supervisor);
     }
-    say_ready(supervisor);
 }
 
 static int open_listener(struct supervisor *supervisor, const struct address *address)
@@ -466,6 +463,8 @@ static void on_reload_done(void *context, bool is_accepted, const char *text)
         fail(supervisor);
     else if (is_accepted && !supervisor->is_ready)
         get_ready(supervisor);
+    else if (is_awaiting_warmup(supervisor) && !warmup_is_running(&supervisor->warmup))
+        end_awaiting(supervisor);
     else if (supervisor->is_ready)
         tell_status(supervisor);
 }
@@ -517,6 +516,21 @@ static void init_handles(struct supervisor *supervisor)
     }
 }
 
+static void init_warmup(struct supervisor *supervisor)
+{
+    supervisor->warmup = (struct warmup){
+        .helper = {.loop = &supervisor->loop, .config_fd = supervisor->crew.config_fd},
+        .config = supervisor->config,
+        .progress = &supervisor->board.own_head->warmup,
+        .served = &supervisor->reload.current,
+        .on_progress = on_warm_progress,
+        .on_end = on_warm,
+        .context = supervisor,
+    };
+    warmup_init(&supervisor->warmup);
+    supervisor->reload.warmup = &supervisor->warmup;
+}
+
 /* The workers start while the file is checked. */
 static int start(struct supervisor *supervisor)
 {
@@ -536,7 +550,7 @@ static int start(struct supervisor *supervisor)
     supervisor->reload.on_done = on_reload_done;
     supervisor->reload.on_damage = on_damage;
     supervisor->reload.context = supervisor;
-    supervisor->warmup.progress = &supervisor->board.own_head->warmup;
+    init_warmup(supervisor);
     init_handles(supervisor);
     r = sampler_start(&supervisor->sampler, &supervisor->board);
     if (r < 0) /* what it tells is unknown then */

@@ -1,104 +1,334 @@
 /*
  * warmup: see warmup.h.
+ *
+ * The process says how far it is, and at the end what came of it; or it dies, or it gives no sign
+ * of life for too long, or nobody wants it any more. `conclude` is the one end of all of these.
  */
 #include "daemon/supervisor/warmup.h"
 
-#include "base/fd.h"
+#include "base/clock.h"
+#include "base/log.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <unistd.h>
+#include <stdio.h>
+#include <string.h>
 
-#define READ_BYTES ((size_t)1024 * 1024)
+static void on_message(void *context, const struct control_message *message, int *passed);
+static void on_end(void *context, const struct helper_end *end);
+static void on_stall(uv_timer_t *timer);
 
-static int read_all(struct warmup *warmup, char *block)
+#define TELL_MS 1000
+#define LOG_MS  10000
+/* What is there already goes by at once: the time that is left is told from what came lately. */
+#define SPEED_MS 500
+
+#define MIB ((double)(1024 * 1024))
+
+static const char *mode_of(const struct warmup *warmup)
 {
-    uint64_t offset = 0;
-    while (!warmup->stop) {
-        /* Not to the file's end: a copy in huge pages is longer than the tree. */
-        uint64_t left = warmup->progress->total_bytes - offset;
-        ssize_t n = pread(warmup->fd, block, left < READ_BYTES ? left : READ_BYTES, (off_t)offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            return 0;
-        offset += (uint64_t)n;
-        warmup->progress->read_bytes = offset;
-    }
-    return -ECANCELED;
+    return warmup_mode_name(warmup->progress);
 }
 
-static void *run(void *context)
+/* "warm-up (read) of generation 3" */
+static const char *name_of(const struct warmup *warmup, char *text, size_t size)
+{
+    snprintf(text, size, "warm-up (%s) of generation %" PRIu64, mode_of(warmup),
+             (uint64_t)warmup->progress->generation);
+    return text;
+}
+
+bool warmup_is_running(const struct warmup *warmup)
+{
+    return warmup->helper.running != NULL;
+}
+
+const char *warmup_describe(const struct warmup *warmup, char *line, size_t size)
+{
+    char text[128];
+    snprintf(line, size, "warming up generation %" PRIu64 ": %s",
+             (uint64_t)warmup->progress->generation,
+             warmup_progress_text(warmup->progress, text, sizeof text));
+    return line;
+}
+
+static void conclude(struct warmup *warmup, enum warmup_state state)
+{
+    uint64_t generation = warmup->progress->generation;
+    helper_stop(&warmup->helper);
+    uv_timer_stop(&warmup->stall);
+    warmup->progress->eta_ms = BOARD_UNKNOWN;
+    warmup->progress->state = (int)state;
+    if (!warmup->is_stopped)
+        warmup->on_end(warmup->context, generation);
+}
+
+static void succeed(struct warmup *warmup)
+{
+    char name[96];
+    uint64_t bytes = warmup->progress->read_bytes, ms = clock_ms() - warmup->began_ms;
+    double seconds = ms > 0 ? (double)ms / 1000 : 0.001;
+    log_info("%s: %.1f MiB in %.1f s, %.0f MiB/s", name_of(warmup, name, sizeof name),
+             (double)bytes / MIB, seconds, (double)bytes / MIB / seconds);
+    conclude(warmup, WARMUP_DONE);
+}
+
+static void fail(struct warmup *warmup, const char *why)
+{
+    char name[96];
+    log_warning("%s: %s, after %.1f MiB; serving without it", name_of(warmup, name, sizeof name),
+                why, (double)warmup->progress->read_bytes / MIB);
+    conclude(warmup, WARMUP_FAILED);
+}
+
+/* Of what came since the last time, and a little of what was before. */
+static void take_speed(struct warmup *warmup, uint64_t now)
+{
+    uint64_t bytes = warmup->progress->read_bytes, ms = now - warmup->speed_ms;
+    if (ms < SPEED_MS || bytes < warmup->speed_bytes)
+        return;
+    double speed = (double)(bytes - warmup->speed_bytes) * 1000 / (double)ms;
+    if (warmup->bytes_per_s > 0)
+        speed = (3 * speed + (double)warmup->bytes_per_s) / 4;
+    warmup->bytes_per_s = (uint64_t)speed;
+    warmup->speed_ms = now;
+    warmup->speed_bytes = bytes;
+    uint64_t total = warmup->progress->total_bytes, left = total > bytes ? total - bytes : 0;
+    warmup->progress->eta_ms =
+        warmup->bytes_per_s > 0 ? (uint64_t)((double)left * 1000 / speed) : BOARD_UNKNOWN;
+}
+
+/* At each tenth of the whole, and not too often. */
+static void log_progress(struct warmup *warmup, uint64_t now)
+{
+    char name[96], line[128];
+    uint64_t total = warmup->progress->total_bytes;
+    unsigned tenth =
+        total > 0 ? (unsigned)((double)warmup->progress->read_bytes * 10 / (double)total) : 0;
+    if (tenth <= warmup->logged_tenth || now - warmup->logged_ms < LOG_MS)
+        return;
+    warmup->logged_tenth = tenth;
+    warmup->logged_ms = now;
+    log_info("%s: %s", name_of(warmup, name, sizeof name),
+             warmup_progress_text(warmup->progress, line, sizeof line));
+}
+
+static void take_progress(struct warmup *warmup, const struct control_message *message)
+{
+    uint64_t now = clock_ms();
+    warmup->progress->read_bytes = message->number;
+    warmup->progress->total_bytes = message->generation.size_bytes;
+    uv_timer_again(&warmup->stall);
+    take_speed(warmup, now);
+    log_progress(warmup, now);
+    if (now - warmup->told_ms < TELL_MS)
+        return;
+    warmup->told_ms = now;
+    warmup->on_progress(warmup->context);
+}
+
+static void on_message(void *context, const struct control_message *message, int *passed)
 {
     struct warmup *warmup = context;
-    char *block = malloc(READ_BYTES);
-    int r = block ? read_all(warmup, block) : -ENOMEM;
-    free(block);
-    fd_closep(&warmup->fd);
-    warmup->error = -r;
-    warmup->progress->state = r == 0 ? WARMUP_DONE : WARMUP_FAILED;
-    uv_async_send(&warmup->done);
-    return NULL;
+    char name[96];
+    (void)passed;
+    switch ((enum control_type)message->type) {
+    case CONTROL_PROGRESS:
+        take_progress(warmup, message);
+        break;
+    case CONTROL_PROFILE:
+        warmup->profile_bytes = message->number;
+        break;
+    case CONTROL_WARM:
+        succeed(warmup);
+        break;
+    case CONTROL_NO_PROFILE:
+        log_info("%s: %s", name_of(warmup, name, sizeof name), message->text);
+        conclude(warmup, WARMUP_DONE);
+        break;
+    case CONTROL_NOT_WARM:
+        fail(warmup, message->text);
+        break;
+    default:
+        fail(warmup, "the process that does it has said something unknown");
+    }
 }
 
-static void on_async(uv_async_t *async)
+static void on_end(void *context, const struct helper_end *end)
 {
-    struct warmup *warmup = async->data;
-    warmup->on_done(warmup->context);
+    char text[160];
+    if (end->signal == SIGBUS)
+        snprintf(text, sizeof text, "the file was truncated while it was read, or reading failed");
+    else
+        snprintf(text, sizeof text, "the process that does it %s", end->text);
+    fail(context, text);
 }
 
-/* A second open of the same inode, whatever its path is by now: read-ahead is per open file. */
-static int reopen(int fd)
+static void on_stall(uv_timer_t *timer)
 {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    int own = open(path, O_RDONLY | O_CLOEXEC);
-    if (own < 0)
-        own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (own >= 0)
-        (void)posix_fadvise(own, 0, 0, POSIX_FADV_SEQUENTIAL);
-    return own;
+    struct warmup *warmup = timer->data;
+    char text[128];
+    snprintf(text, sizeof text,
+             "nothing has come from the disk for tree.check_timeout_ms = %" PRIu64,
+             warmup->config->tree_check_timeout_ms);
+    fail(warmup, text);
 }
 
-int warmup_start(struct warmup *warmup, uv_loop_t *loop, int fd, uint64_t size_bytes)
+void warmup_init(struct warmup *warmup)
 {
-    sigset_t all, before;
-    warmup->fd = reopen(fd);
-    if (warmup->fd < 0)
-        return -errno;
-    int r = uv_async_init(loop, &warmup->done, on_async);
-    if (r < 0) {
-        fd_closep(&warmup->fd);
+    warmup->helper.on_message = on_message;
+    warmup->helper.on_end = on_end;
+    warmup->helper.context = warmup;
+    warmup->stall.data = warmup;
+    uv_timer_init(warmup->helper.loop, &warmup->stall);
+}
+
+/* The process knows nothing but the configuration: the rest are its arguments, where people who
+ * look at processes see them too, and the facts in its first message. */
+static int spawn(struct warmup *warmup, const struct held *held, enum warmup_mode mode,
+                 uint64_t max_bytes)
+{
+    char mode_text[24], max_text[24];
+    char *const args[] = {(char[]){"actd: warmer"}, (char[]){"--warmer"}, mode_text, max_text,
+                          NULL};
+    struct control_message facts = {.type = CONTROL_GENERATION, .generation = held->generation};
+    snprintf(mode_text, sizeof mode_text, "%s", warmup_mode_names[mode]);
+    snprintf(max_text, sizeof max_text, "%" PRIu64, max_bytes);
+    int r = helper_start(&warmup->helper, args, held->fd);
+    if (r == 0 && (r = helper_say(&warmup->helper, &facts)) != 0) {
+        helper_stop(&warmup->helper);
+        r = r < 0 ? r : -ENOBUFS;
+    }
+    return r;
+}
+
+static int check_start_of(const struct warmup *warmup, const struct held *held,
+                          enum warmup_mode mode)
+{
+    if (warmup->is_stopped)
+        return WARMUP_STOPPING;
+    if (held->fd < 0)
+        return WARMUP_UNSERVED;
+    if (held->generation.hold != GENERATION_MAPPED)
+        return WARMUP_NEEDLESS;
+    return mode == WARMUP_RESTORE && !warmup->config->warmup_profile ? WARMUP_NO_PROFILE : 0;
+}
+
+int warmup_start(struct warmup *warmup, const struct held *held, enum warmup_mode mode,
+                 uint64_t max_bytes)
+{
+    struct warmup_progress *progress = warmup->progress;
+    char name[96];
+    int r = check_start_of(warmup, held, mode);
+    if (r != 0)
         return r;
-    }
-    warmup->done.data = warmup;
-    warmup->progress->total_bytes = size_bytes;
-    warmup->progress->state = WARMUP_RUNNING;
-    /* Signals are the loop's. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    r = pthread_create(&warmup->thread, NULL, run, warmup);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (r != 0) {
-        warmup->progress->state = WARMUP_FAILED;
-        fd_closep(&warmup->fd);
-        uv_close((uv_handle_t *)&warmup->done, NULL);
-        return -r;
-    }
-    warmup->is_joinable = true;
+    warmup_cancel(warmup);
+    if ((r = spawn(warmup, held, mode, max_bytes)) < 0)
+        return r;
+    progress->mode = (int)mode;
+    progress->generation = held->generation.number;
+    progress->read_bytes = progress->total_bytes = 0;
+    progress->eta_ms = BOARD_UNKNOWN;
+    progress->state = WARMUP_RUNNING;
+    warmup->began_ms = warmup->logged_ms = warmup->speed_ms = clock_ms();
+    warmup->told_ms = warmup->speed_bytes = warmup->bytes_per_s = 0;
+    warmup->logged_tenth = 0;
+    uint64_t timeout_ms = warmup->config->tree_check_timeout_ms;
+    uv_timer_start(&warmup->stall, on_stall, timeout_ms, timeout_ms);
+    log_info("%s: begins", name_of(warmup, name, sizeof name));
     return 0;
+}
+
+/* With the same content at the same place the same pages are needed. */
+static bool has_same_profile(const struct generation *a, const struct generation *b)
+{
+    return a->identity == b->identity && a->size_bytes == b->size_bytes &&
+           a->root_offset == b->root_offset;
+}
+
+bool warmup_begin(struct warmup *warmup, const struct held *held, const struct held *previous)
+{
+    const struct generation *generation = &held->generation;
+    enum warmup_mode mode = (enum warmup_mode)warmup->config->warmup_mode;
+    uint64_t max_bytes = 0;
+    if (mode == WARMUP_NONE)
+        return false;
+    if (mode == WARMUP_RESTORE && previous &&
+        !has_same_profile(generation, &previous->generation)) {
+        mode = WARMUP_TRAVERSE;
+        max_bytes = warmup->profile_bytes;
+        if (max_bytes == 0) {
+            log_info("no warm-up of generation %" PRIu64 ": there is no profile of the one before, "
+                     "so how much is to be in memory is not known",
+                     generation->number);
+            return false;
+        }
+        log_info("generation %" PRIu64 " is another file than %.400s is about: the top of the "
+                 "tree is warmed up instead, with %" PRIu64 " bytes as that has",
+                 generation->number, warmup->config->warmup_profile, max_bytes);
+    }
+    int r = warmup_start(warmup, held, mode, max_bytes);
+    if (r == WARMUP_NEEDLESS)
+        log_debug("no warm-up of generation %" PRIu64 ": it is a copy in memory",
+                  generation->number);
+    else if (r != 0)
+        log_warning("cannot start the warm-up of generation %" PRIu64 ": %s; serving without it",
+                    generation->number, warmup_text(r));
+    return r == 0;
+}
+
+int warmup_ask(struct warmup *warmup, enum warmup_mode mode)
+{
+    bool is_running = warmup_is_running(warmup);
+    if (mode != WARMUP_NONE)
+        return is_running ? WARMUP_BUSY : warmup_start(warmup, warmup->served, mode, 0);
+    warmup_cancel(warmup);
+    return is_running ? 0 : WARMUP_IDLE;
+}
+
+const char *warmup_text(int outcome)
+{
+    switch (outcome) {
+    case 0:
+        return "";
+    case WARMUP_BUSY:
+        return "a warm-up is running already";
+    case WARMUP_UNSERVED:
+        return "nothing is served yet";
+    case WARMUP_NEEDLESS:
+        return "what is served is a copy in memory, which needs no warm-up";
+    case WARMUP_NO_PROFILE:
+        return "there is nothing to restore from: warmup.profile is not set";
+    case WARMUP_IDLE:
+        return "no warm-up is running";
+    case WARMUP_STOPPING:
+        return "actd is stopping";
+    default:
+        return strerror(-outcome);
+    }
+}
+
+void warmup_cancel(struct warmup *warmup)
+{
+    char name[96];
+    if (!warmup_is_running(warmup))
+        return;
+    log_info("%s: ended early, after %.1f MiB", name_of(warmup, name, sizeof name),
+             (double)warmup->progress->read_bytes / MIB);
+    conclude(warmup, WARMUP_CANCELLED);
+}
+
+void warmup_on_profile(struct warmup *warmup, uint64_t bytes)
+{
+    warmup->profile_bytes = bytes;
 }
 
 void warmup_stop(struct warmup *warmup)
 {
-    if (!warmup->is_joinable)
+    if (warmup->is_stopped || !warmup->progress)
         return;
-    warmup->stop = 1;
-    pthread_join(warmup->thread, NULL);
-    warmup->is_joinable = false;
-    uv_close((uv_handle_t *)&warmup->done, NULL);
+    warmup->is_stopped = true;
+    warmup_cancel(warmup);
+    uv_close((uv_handle_t *)&warmup->stall, NULL);
 }

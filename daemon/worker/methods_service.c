@@ -264,17 +264,20 @@ static void reply_statistic(struct reply *reply, const struct stat_row *row, uin
         reply_number(reply, value);
 }
 
-/* The pairs of a map, one for each group. The warm-up's has one more, if there is a text for it. */
+/* The pairs of a map, one for each group. The warm-up's has two more, texts: of the report, if it
+ * is the service's. */
 static void reply_groups(struct reply *reply, const struct stat_row *rows, size_t n_rows,
-                         const uint64_t *values, const char *warmup_state)
+                         const uint64_t *values, const struct stats_report *report)
 {
     for (size_t first = 0; first < n_rows;) {
         size_t end = first + group_size(rows, n_rows, first);
-        bool is_warmup = strcmp(rows[first].group, "warmup") == 0;
+        bool is_warmup = report && strcmp(rows[first].group, "warmup") == 0;
         reply_text(reply, rows[first].group);
-        reply_map(reply, end - first + is_warmup);
-        if (is_warmup)
-            reply_pair_text(reply, "state", warmup_state);
+        reply_map(reply, end - first + (is_warmup ? 2 : 0));
+        if (is_warmup) {
+            reply_pair_text(reply, "state", report->warmup_state);
+            reply_pair_text(reply, "mode", report->warmup_mode);
+        }
         for (; first < end; first++)
             reply_statistic(reply, &rows[first], values[first]);
     }
@@ -323,7 +326,7 @@ int method_stats(struct call *call)
     reply_close_array(reply, workers, report.n_workers);
     stats_end(board, &report);
     spend(call, STATS_WORK + report.n_workers * STATS_WORKER_WORK);
-    reply_groups(reply, stat_rows, N_STATS, report.values, report.warmup_state);
+    reply_groups(reply, stat_rows, N_STATS, report.values, &report);
     reply_methods(reply, report.method);
     return 0;
 }
