@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -408,10 +409,14 @@ void census_get(struct census *census, struct census_view *ret)
 
 void census_allow(struct census *census, bool is_whole)
 {
-    if (!census->is_running)
+    if (!census->is_running || !census->saver.path)
         return;
     census_update(census);
     pthread_mutex_lock(&census->lock);
+    const struct generation *generation = &census->files[0].generation;
+    if (generation->hold != GENERATION_MAPPED)
+        log_info("generation %" PRIu64 " is a copy in memory, so no profile of it is saved",
+                 generation->number);
     census->may_save = true;
     census->save_ms = clock_ms() + census->save_interval_ms;
     census->last_save_ms = is_whole ? 0 : census->save_ms;

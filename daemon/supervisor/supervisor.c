@@ -599,11 +599,14 @@ int supervisor_run(const struct config *config)
     }
     uv_run(&supervisor->loop, UV_RUN_DEFAULT);
     bool is_failed = supervisor->is_failed;
-    if (supervisor->is_stuck)
-        _exit(is_failed ? EXIT_FAILURE : EXIT_SUCCESS);
-    deinit(supervisor);
-    free(supervisor);
+    bool is_stuck = supervisor->is_stuck;
+    if (!is_stuck) {
+        deinit(supervisor);
+        free(supervisor);
+    }
     if (!is_failed)
         log_info("stopped");
+    if (is_stuck) /* with the thread that uses the rest */
+        _exit(is_failed ? EXIT_FAILURE : EXIT_SUCCESS);
     return is_failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
