@@ -146,8 +146,10 @@ static void go_below(struct topdown *top, const struct node *node, uint32_t star
     if (n == 0 || node->child == 0)
         return;
     uint64_t table_bytes = 2 * ((uint64_t)n - 1);
-    if (child_has_table(top->view.map, node, n) && table_bytes > 0 && table_bytes < node->child)
-        (void)view_may_touch(&top->view, node->child - table_bytes, table_bytes); /* it is listed */
+    /* The way down goes by it, if there is a next byte; it is listed, and not waited for. */
+    if (start + 1 < top->depth && child_has_table(top->view.map, node, n) && table_bytes > 0 &&
+        table_bytes < node->child)
+        (void)view_may_touch(&top->view, node->child - table_bytes, table_bytes);
     push(top, (struct task){
                   .at = node->child, .limit = node->offset, .start = start + 1, .n = (uint16_t)n});
 }
