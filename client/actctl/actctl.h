@@ -79,6 +79,7 @@ int command_reload(struct actctl *ctl, char **args, size_t n_args);
 int command_build(struct actctl *ctl, char **args, size_t n_args);
 int command_dump(struct actctl *ctl, char **args, size_t n_args);
 int command_verify(struct actctl *ctl, char **args, size_t n_args);
+int command_residency(struct actctl *ctl, char **args, size_t n_args);
 
 /* One argument as a key: its text, or with --hex the bytes it spells (written over the text).
  * STATUS_FOUND, or STATUS_USAGE after it was told. */

@@ -67,7 +67,9 @@
       "make the file OUT of the keys and values in IN")                                           \
     X(dump, "dump", "FILE", 1, 1, DUMPS,                                                          \
       "print the keys and values in FILE, in order; build reads them")                            \
-    X(verify, "verify", "FILE", 1, 1, VERIFIES, "check every byte of FILE")
+    X(verify, "verify", "FILE", 1, 1, VERIFIES, "check every byte of FILE")                       \
+    X(residency, "residency", "FILE", 1, 1, TAKES_JSON,                                           \
+      "print how much of FILE is in memory, and where")
 
 struct command {
     const char *name, *args;
