@@ -147,6 +147,46 @@ static void sets_come_back(void **state)
     }
 }
 
+/* The hex digits of the block below "## Example"; how many bytes. */
+static size_t read_example(uint8_t *bytes, size_t max)
+{
+    char path[512], line[256];
+    bool is_below = false, is_in = false;
+    size_t n = 0;
+    snprintf(path, sizeof path, "%s/../../docs/PROFILE.md", getenv("ACTD_TEST_DATA"));
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file)) {
+        is_below |= strncmp(line, "## Example", 10) == 0;
+        if (is_below && strncmp(line, "```", 3) == 0)
+            is_in = !is_in;
+        unsigned byte;
+        int len;
+        for (const char *p = line; is_in && sscanf(p, "%2x%n", &byte, &len) == 1; p += len) {
+            assert_true(n < max);
+            bytes[n++] = (uint8_t)byte;
+        }
+    }
+    fclose(file);
+    return n;
+}
+
+static void the_documented_example_is_right(void **state)
+{
+    (void)state;
+    uint8_t documented[1000], *data;
+    size_t len, n = read_example(documented, sizeof documented);
+    struct act_profile about = {0x0123456789abcdef, 270336, 4096, ACT_PAGES_MINCORE, 1800000000};
+    struct act_pages *pages = pages_of(about.size_bytes);
+    act_pages_add(pages, 1, 3);
+    act_pages_add(pages, 64, 1);
+    assert_int_equal(profile_encode(&about, pages, &data, &len), 0);
+    assert_int_equal(n, len);
+    assert_memory_equal(documented, data, len);
+    act_pages_free(pages);
+    free(data);
+}
+
 static double cpu_seconds(void)
 {
     struct timespec now;
@@ -568,6 +608,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sets_come_back),
+        cmocka_unit_test(the_documented_example_is_right),
         cmocka_unit_test(profiles_are_small),
         cmocka_unit_test(damage_is_seen),
         cmocka_unit_test(runs_that_lie_are_refused),
