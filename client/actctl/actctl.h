@@ -12,6 +12,7 @@
 
 #include <act/act.h>
 #include <act/builder.h>
+#include <act/warm.h>
 
 /* Exit status. */
 enum status {
@@ -50,6 +51,12 @@ struct actctl {
     bool is_waiting;    /* until the server at address serves it */
     uint64_t timeout_s; /* 0: none */
 
+    /* warm */
+    enum act_warm_mode warm_mode; /* ACT_WARM_PAGES never comes from --mode */
+    uint64_t max_bytes;           /* 0: what memory has room for */
+    uint64_t rate_bytes_per_s;    /* 0: as fast as it goes */
+    const char *profile;          /* borrowed; NULL: none */
+
     int output_error; /* -errno of a write to standard output that failed; 0: none, or not known */
 
     /* After session_open one of them. */
@@ -80,6 +87,7 @@ int command_build(struct actctl *ctl, char **args, size_t n_args);
 int command_dump(struct actctl *ctl, char **args, size_t n_args);
 int command_verify(struct actctl *ctl, char **args, size_t n_args);
 int command_residency(struct actctl *ctl, char **args, size_t n_args);
+int command_warm(struct actctl *ctl, char **args, size_t n_args);
 
 /* One argument as a key: its text, or with --hex the bytes it spells (written over the text).
  * STATUS_FOUND, or STATUS_USAGE after it was told. */

@@ -33,6 +33,7 @@
 #define WATCHES TAKES_SERVER | TAKES_TIMEOUT_MS | TAKES_JSON | TAKES_LIMIT
 #define RELOADS \
     TAKES_ADMIN | TAKES_WAIT | TAKES_SERVER | TAKES_TIMEOUT | TAKES_TIMEOUT_MS | TAKES_JSON
+#define WARMS    TAKES_JSON | TAKES_MODE | TAKES_MAX_BYTES | TAKES_RATE | TAKES_PROFILE
 #define VERIFIES TAKES_JSON | TAKES_HEX | TAKES_ALL | TAKES_MEMORY
 
 /* X(function, name, arguments for people, fewest, most, options, what it does) */
@@ -69,7 +70,8 @@
       "print the keys and values in FILE, in order; build reads them")                            \
     X(verify, "verify", "FILE", 1, 1, VERIFIES, "check every byte of FILE")                       \
     X(residency, "residency", "FILE", 1, 1, TAKES_JSON,                                           \
-      "print how much of FILE is in memory, and where")
+      "print how much of FILE is in memory, and where")                                           \
+    X(warm, "warm", "FILE", 1, 1, WARMS, "bring FILE into memory, without a server")
 
 struct command {
     const char *name, *args;
@@ -151,6 +153,8 @@ static int run_command(struct actctl *ctl, unsigned given, char **args, size_t n
         return options_refuse(ctl, "--pin", "a file has no generations");
     if ((given & TAKES_SERVER) && command->run == command_reload && !ctl->is_waiting)
         return options_refuse(ctl, "--server", "reload asks the server only with --wait");
+    if ((given & TAKES_MODE) && ctl->profile)
+        return options_refuse(ctl, "--mode", "--profile is a mode of its own");
     return command->run(ctl, args + 1, n_args);
 }
 
@@ -167,7 +171,8 @@ int main(int argc, char **argv)
 {
     const char *server = getenv("ACTD_SERVER");
     struct actctl ctl = {.address = server && *server ? server : DEFAULT_SERVER,
-                         .admin = DEFAULT_ADMIN};
+                         .admin = DEFAULT_ADMIN,
+                         .warm_mode = ACT_WARM_READ};
     /* A reader that has seen enough ends us without a word, whatever our parent ignores. */
     signal(SIGPIPE, SIG_DFL);
     setvbuf(stderr, NULL, _IOLBF, BUFSIZ);

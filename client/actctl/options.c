@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define MAX_MEMORY_BYTES ((uint64_t)1 << 50)
+#define MAX_SIZE_BYTES ((uint64_t)1 << 50)
 
 /* Milliseconds still fit where libcurl takes a long of 32 bits. */
 #define MAX_TIMEOUT_S ((uint64_t)INT32_MAX / 1000)
@@ -65,7 +65,7 @@ static int parse_limit(struct actctl *ctl, const char *text)
 }
 
 /* Digits, and K, M, G or T for powers of 1024. */
-static int parse_memory(struct actctl *ctl, const char *text)
+static bool parse_size(const char *text, uint64_t *ret_bytes)
 {
     static const char units[] = "KMGT";
     struct slice digits = slice_of_str(text);
@@ -76,10 +76,32 @@ static int parse_memory(struct actctl *ctl, const char *text)
         shift = 10 * (unsigned)(unit - units + 1);
         digits.len--;
     }
-    if (!records_parse_u64(digits, &n) || n > MAX_MEMORY_BYTES >> shift ||
-        n << shift < ACT_BUILDER_MIN_MEMORY_BYTES)
+    if (!records_parse_u64(digits, &n) || n > MAX_SIZE_BYTES >> shift)
+        return false;
+    *ret_bytes = n << shift;
+    return true;
+}
+
+static int parse_memory(struct actctl *ctl, const char *text)
+{
+    uint64_t bytes;
+    if (!parse_size(text, &bytes) || bytes < ACT_BUILDER_MIN_MEMORY_BYTES)
         return options_refuse(ctl, text, "--memory takes a size from 8M on, such as 256M or 2G");
-    ctl->memory_bytes = n << shift;
+    ctl->memory_bytes = bytes;
+    return STATUS_FOUND;
+}
+
+static int parse_max_bytes(struct actctl *ctl, const char *text)
+{
+    if (!parse_size(text, &ctl->max_bytes) || ctl->max_bytes < ACT_PAGE_BYTES)
+        return options_refuse(ctl, text, "--max-bytes takes a size from 4K on, such as 500M or 2G");
+    return STATUS_FOUND;
+}
+
+static int parse_rate(struct actctl *ctl, const char *text)
+{
+    if (!parse_size(text, &ctl->rate_bytes_per_s) || ctl->rate_bytes_per_s == 0)
+        return options_refuse(ctl, text, "--rate takes bytes a second from 1 on, such as 20M");
     return STATUS_FOUND;
 }
 
@@ -124,6 +146,15 @@ static int parse_duplicates(struct actctl *ctl, const char *text)
     return status;
 }
 
+static int parse_mode(struct actctl *ctl, const char *text)
+{
+    static const char *const names[3] = {"willneed", "read", "traverse"};
+    unsigned choice = 0;
+    int status = parse_choice(ctl, text, names, "--mode takes read, willneed or traverse", &choice);
+    ctl->warm_mode = (enum act_warm_mode)choice;
+    return status;
+}
+
 /* What an option without a value turns on; NULL: it is another one. */
 static bool *flag_of(struct actctl *ctl, int c)
 {
@@ -159,6 +190,8 @@ static const char **text_of(struct actctl *ctl, int c)
         return &ctl->admin;
     case OPTION_OUTPUT:
         return &ctl->output;
+    case OPTION_PROFILE:
+        return &ctl->profile;
     default:
         return NULL;
     }
@@ -175,6 +208,12 @@ static int parse_value(struct actctl *ctl, int c)
         return parse_seconds(ctl, optarg);
     case OPTION_PIN:
         return parse_pin(ctl, optarg);
+    case OPTION_MODE:
+        return parse_mode(ctl, optarg);
+    case OPTION_MAX_BYTES:
+        return parse_max_bytes(ctl, optarg);
+    case OPTION_RATE:
+        return parse_rate(ctl, optarg);
     case OPTION_FORMAT:
         return parse_format(ctl, optarg);
     case OPTION_VALUES:

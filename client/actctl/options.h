@@ -31,6 +31,10 @@
     X(ADMIN, "admin", 'a', "ADDRESS", "reload: actd's admin.unix [unix:/run/actd/admin.sock]") \
     X(WAIT, "wait", 269, "", "reload: until connections to --server see it")                   \
     X(TIMEOUT, "timeout", 270, "SECONDS", "reload: give up waiting after so long [never]")     \
+    X(MODE, "mode", 271, "MODE", "warm: read, willneed or traverse [read]")                    \
+    X(MAX_BYTES, "max-bytes", 272, "SIZE", "warm: not more [what memory has room for]")        \
+    X(RATE, "rate", 273, "SIZE", "warm: so many bytes a second at most [no limit]")            \
+    X(PROFILE, "profile", 274, "FILE", "warm: the pages that this profile names")              \
     X(HELP, "help", 'h', "", "print this and exit")                                            \
     X(VERSION, "version", 'V', "", "print the version and exit")
 

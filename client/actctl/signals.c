@@ -20,6 +20,8 @@ static const char *removed; /* borrowed; NULL: nothing is to be removed */
 static sigset_t held;       /* those of ends that would end us */
 static sigset_t before;     /* the mask before signals_hold */
 
+static volatile sig_atomic_t caught; /* by signals_catch; 0: none */
+
 /* For on_bus: the others are written before its handler is there. */
 static atomic_flag is_told = ATOMIC_FLAG_INIT;
 static struct {
@@ -88,6 +90,33 @@ void signals_remove(const char *path)
         if (sigismember(&held, ends[i]) == 1)
             sigaction(ends[i], &action, NULL);
     sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+static void on_caught(int number)
+{
+    caught = number;
+}
+
+void signals_catch(void)
+{
+    /* No SA_RESTART: a read that waits for the disk is to look, too. */
+    struct sigaction action = {.sa_handler = on_caught, .sa_flags = (int)SA_RESETHAND}, before_it;
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < N_ENDS; i++)
+        if (sigaction(ends[i], NULL, &before_it) == 0 && before_it.sa_handler != SIG_IGN)
+            sigaction(ends[i], &action, NULL);
+}
+
+int signals_caught(void)
+{
+    return caught;
+}
+
+void signals_raise(void)
+{
+    fflush(stdout);
+    (void)signal(caught, SIG_DFL);
+    (void)raise(caught);
 }
 
 void signals_guard(const struct actctl *ctl, const char *path)

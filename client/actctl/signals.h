@@ -16,6 +16,16 @@ void signals_hold(void);
  * before. NULL: there is none. path is borrowed until the next call. */
 void signals_remove(const char *path);
 
+/* From here on a signal that would end the program is noted, and interrupts what waits; the second
+ * one of a kind ends it. Those that are ignored stay so. */
+void signals_catch(void);
+
+/* The one that was noted; 0: none. */
+int signals_caught(void);
+
+/* Ends the program by the one that was noted. */
+void signals_raise(void);
+
 /* From here on the program reads the file at path, mapped. Where its pages go away beneath it (it
  * is truncated, its disk fails), it ends with STATUS_FAILED and a line that says so. */
 void signals_guard(const struct actctl *ctl, const char *path);
