@@ -318,7 +318,7 @@ def test_a_kill_during_saving_leaves_a_whole_one(actd, tree, kept):
         daemon.send_signal(signal.SIGTERM)
         # Somewhere in the last steps, in which it saves.
         daemon.wait_log("SIGTERM: stopping")
-        for _ in range(rng.randrange(3000)):
+        for _ in range(rng.randrange(200_000)):
             pass
         daemon.crash()
         assert len(profile.read(kept).pages) > 100
