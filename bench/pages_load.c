@@ -3,6 +3,7 @@
  *
  *     pages_load mixed ADDRESS KEYS HOT
  *     pages_load touch ADDRESS KEYS STEP CONNECTIONS
+ *     pages_load part ADDRESS KEYS BLOCK EVERY
  *
  * mixed: one connection asks for HOT keys in turn, one request at a time; they have been asked
  * before. Others ask for keys from all over the file, each for another page. For each line
@@ -15,6 +16,9 @@
  *
  * touch: asks on each of the connections for every STEP-th key, so that all of them have read all
  * pages; then prints a line, and keeps the connections until standard input ends.
+ *
+ * part: the keys are cut into blocks of BLOCK neighbours, and one block in EVERY is asked for, its
+ * keys at random. Lines as for mixed; all connections do this.
  *
  * Every value is compared. It sleeps while there is nothing to read: unlike net_load it shares its
  * CPU with the disk and with threads of the server.
@@ -39,11 +43,13 @@
 #define RECEIVE_BYTES 65536
 #define TOUCH_DEPTH   32
 
-/* Where keys come from: their numbers, with the same step each time. */
+/* Where keys come from: their numbers, with the same step each time; or at random from some blocks.
+ */
 struct source {
     uint64_t at, step;
-    uint64_t n;    /* behind it the first ones come again */
-    uint64_t left; /* requests */
+    uint64_t n;            /* behind it the first ones come again */
+    uint64_t left;         /* requests */
+    uint64_t block, every; /* block 0: with the step */
 };
 
 struct slot {
@@ -107,6 +113,19 @@ static void peer_open(struct peer *peer, struct source *source, struct latencies
     peer->have = 0;
 }
 
+static uint64_t next_key(struct source *source)
+{
+    uint64_t key = source->at;
+    if (source->block == 0) {
+        source->at = (source->at + source->step) % source->n;
+        return key;
+    }
+    do
+        key = pages_mix(source->at++) % source->n;
+    while (pages_mix(~(key / source->block)) % source->every != 0);
+    return key;
+}
+
 /* Sends what its depth still has room for, at once. */
 static void peer_send(struct peer *peer)
 {
@@ -119,8 +138,7 @@ static void peer_send(struct peer *peer)
         struct source *source = peer->source;
         if (slot->sent_at != 0)
             continue;
-        *slot = (struct slot){source->at, now};
-        source->at = (source->at + source->step) % source->n;
+        *slot = (struct slot){next_key(source), now};
         source->left--;
         pages_key(slot->key, n_keys, key);
         len += net_actd[0].put(out + len, id, &(struct slice){key, sizeof key}, 1);
@@ -263,6 +281,26 @@ static void run_mixed(uint64_t n_hot)
     }
 }
 
+static void run_part(uint64_t block, uint64_t every)
+{
+    static struct latencies latencies;
+    struct source part = {.n = n_keys, .left = UINT64_MAX, .block = block, .every = every};
+    uint64_t milliseconds;
+    uint32_t n_peers, depth;
+    while (scanf("%" SCNu64 " %" SCNu32 " %" SCNu32, &milliseconds, &n_peers, &depth) == 3) {
+        if (n_peers < 1 || n_peers > PEERS_MAX || depth < 1 || depth > DEPTH_MAX)
+            errx(2, "1 to %d connections, 1 to %d in flight", PEERS_MAX, DEPTH_MAX);
+        for (uint32_t i = 0; i < n_peers; i++)
+            peer_open(&peers[i], &part, &latencies, depth);
+        run(n_peers, now_ns() + milliseconds * 1000000);
+        printf("{");
+        print_latencies("part", &latencies, "}\n");
+        fflush(stdout);
+        for (uint32_t i = 0; i < n_peers; i++)
+            close(peers[i].fd);
+    }
+}
+
 static void run_touch(uint64_t step, uint32_t n_peers)
 {
     static struct source sources[PEERS_MAX];
@@ -283,16 +321,21 @@ int main(int argc, char **argv)
 {
     bool is_mixed = argc == 5 && strcmp(argv[1], "mixed") == 0;
     bool is_touch = argc == 6 && strcmp(argv[1], "touch") == 0;
-    if (!is_mixed && !is_touch)
-        errx(2, "usage: pages_load mixed ADDRESS KEYS HOT, or touch ADDRESS KEYS STEP CONNECTIONS");
+    bool is_part = argc == 6 && strcmp(argv[1], "part") == 0;
+    if (!is_mixed && !is_touch && !is_part)
+        errx(2, "usage: pages_load mixed ADDRESS KEYS HOT, touch ADDRESS KEYS STEP CONNECTIONS, or "
+                "part ADDRESS KEYS BLOCK EVERY");
     server = argv[2];
     n_keys = strtoull(argv[3], NULL, 10);
     uint64_t number = strtoull(argv[4], NULL, 10);
-    if (number < 1 || number > n_keys)
+    uint64_t other = is_mixed ? 1 : strtoull(argv[5], NULL, 10);
+    if (number < 1 || number > n_keys || other < 1)
         errx(2, "%s: not a number of keys", argv[4]);
     if (is_mixed)
         run_mixed(number);
+    else if (is_part)
+        run_part(number, other);
     else
-        run_touch(number, (uint32_t)atoi(argv[5]));
+        run_touch(number, (uint32_t)other);
     return 0;
 }

@@ -124,6 +124,26 @@ set format '%g'
 """ + x_range([row["bytes"] / tools.MB for row in result["rows"]]) + curves_text(curves)
 
 
+def draw_restart(result):
+    """The p99 as it falls, on the slowest disk, in the first round."""
+    slowest = max(one["delay_ms"] for one in result["rounds"])
+    script, curves, longest = "", [], 0
+    for mode, colour in (("none", RED), ("restore", BLUE)):
+        one = next(each for each in result["rounds"]
+                   if (each["delay_ms"], each["mode"]) == (slowest, mode))
+        script += block(mode, one["series"])
+        curves.append(curve(mode, colour, f"warmup.mode = {mode}"))
+        longest = max(longest, one["series"][-1][0])
+    disk = f"a disk of {slowest:g} ms" if slowest else "this disk"
+    return script + f"""
+set logscale y
+set xlabel 'seconds after the start, {disk}'
+set ylabel 'p99 of a lookup, microseconds (log scale)'
+set xrange [0:{longest * 1.02}]
+set format y '%g'
+""" + curves_text(curves)
+
+
 def draw_disk(result):
     script, curves = "", []
     for mode, colour in (("inline", RED), ("offload", BLUE)):
@@ -168,7 +188,8 @@ set offsets 0, 0.5, 0, 0
 
 
 DRAWINGS = {"first": draw_first, "access": draw_access, "scan": draw_scan, "open": draw_open,
-            "disk": draw_disk, "memory": draw_memory}
+            "disk": draw_disk, "restart": draw_restart,
+            "memory": draw_memory}
 
 
 def title_of(result, conditions):
