@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -195,26 +196,45 @@ static int rename_over(struct target *target)
     return 0;
 }
 
+/* One name for all who replace the same target: only for who has locked the directory. What stands
+ * there then is of one that was killed. */
+static int link_alone(struct target *target)
+{
+    temporary_name(target, XXH3_64bits(target->name, strlen(target->name)));
+    int r = link_as(target, target->temporary);
+    if (r == -EEXIST && unlinkat(target->directory_fd, target->temporary, 0) == 0)
+        r = link_as(target, target->temporary);
+    return r;
+}
+
+static int link_beside_others(struct target *target)
+{
+    int r = -EEXIST;
+    for (int i = 0; i < NAME_TRIES && r == -EEXIST; i++) {
+        temporary_name(target, random_number());
+        r = link_as(target, target->temporary);
+    }
+    return r;
+}
+
 /*
- * A nameless file cannot be renamed over the old one: it needs a temporary name first. That is
- * always the same one for the same target, so what a kill between the two steps leaves is not more
- * each time: whoever comes next removes it. If that was not left but of another process that writes
- * the same target just now, either begins again.
+ * A nameless file cannot be renamed over the old one: it needs a temporary name first, and a kill
+ * between the two steps leaves that. So it is always the same one, and whoever comes next removes
+ * it; several at once would take it away from each other, hence the lock. Nobody waits for it: any
+ * reader of the directory can have it for ever.
  */
 static int replace_nameless(struct target *target)
 {
-    int r = -EEXIST;
-    for (int i = 0; i < NAME_TRIES && (r == -EEXIST || r == -ENOENT); i++) {
-        temporary_name(target, XXH3_64bits(target->name, strlen(target->name)));
-        r = link_as(target, target->temporary);
-        if (r == -EEXIST && unlinkat(target->directory_fd, target->temporary, 0) < 0 &&
-            errno != ENOENT)
-            r = -errno;
-        if (r == 0)
-            r = rename_over(target);
-        else
-            target->temporary[0] = '\0';
-    }
+    bool is_alone = flock(target->directory_fd, LOCK_EX | LOCK_NB) == 0;
+    int r = is_alone ? link_alone(target) : -EEXIST;
+    if (r == -EEXIST)
+        r = link_beside_others(target);
+    if (r == 0)
+        r = rename_over(target);
+    else
+        target->temporary[0] = '\0'; /* it is somebody else's */
+    if (is_alone)
+        (void)flock(target->directory_fd, LOCK_UN);
     return r;
 }
 

@@ -2,7 +2,8 @@
  * target: a file that gets its name when it is complete, or never.
  *
  * Until then it has none (O_TMPFILE): a process that dies leaves nothing behind. Where the file
- * system cannot do that it has a temporary one beside the final name.
+ * system cannot do that it has a temporary one beside the final name; and for a moment, where it
+ * stands in for an old one. What a kill leaves in that moment the next one removes.
  */
 #pragma once
 

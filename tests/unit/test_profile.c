@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -604,6 +605,70 @@ static void a_kill_leaves_the_old_or_the_new_one(void **state)
     place_close(&place);
 }
 
+/* A name that a kill has left goes with the next writing; unless another process is writing, or
+ * just holds the directory: nobody waits for that. */
+static void a_left_name_is_removed(void **state)
+{
+    (void)state;
+    struct place place = place_open();
+    struct act_pages *pages = some_pages();
+    struct act_profile about = about_of(pages);
+    char left[96];
+    snprintf(left, sizeof left, "%s/.act-%016llx", place.directory,
+             (unsigned long long)XXH3_64bits("profile", 7));
+    assert_int_equal(act_profile_write(place.path, &about, pages, NULL), 0);
+    int directory = open(place.directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (unsigned is_held = 0; is_held < 2; is_held++) {
+        int fd = open(left, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        assert_true(fd >= 0);
+        close(fd);
+        assert_int_equal(n_files(&place), 2);
+        if (is_held)
+            assert_int_equal(flock(directory, LOCK_EX), 0);
+        assert_int_equal(act_profile_write(place.path, &about, pages, NULL), 0);
+        assert_int_equal(n_files(&place), is_held ? 2 : 1);
+    }
+    assert_int_equal(unlink(left), 0);
+    close(directory);
+    act_pages_free(pages);
+    place_close(&place);
+}
+
+#define WRITERS 4
+#define WRITES  100
+
+/* Who writes the same profile at the same moment is not in anybody's way. */
+static void several_may_write_the_same_one(void **state)
+{
+    (void)state;
+    struct place place = place_open();
+    struct act_pages *pages = some_pages(), *found;
+    struct act_profile about = about_of(pages), was;
+    pid_t children[WRITERS];
+    for (unsigned i = 0; i < WRITERS; i++) {
+        children[i] = fork();
+        assert_true(children[i] >= 0);
+        about.saved_s = i;
+        for (unsigned k = 0; children[i] == 0 && k < WRITES; k++)
+            if (act_profile_write(place.path, &about, pages, NULL) != 0)
+                _exit(1);
+        if (children[i] == 0)
+            _exit(0);
+    }
+    for (unsigned i = 0; i < WRITERS; i++) {
+        int status;
+        assert_int_equal(waitpid(children[i], &status, 0), children[i]);
+        assert_int_equal(status, 0);
+    }
+    assert_int_equal(n_files(&place), 1);
+    assert_int_equal(act_profile_read(place.path, &about, &was, &found, NULL), 0);
+    assert_in_range(was.saved_s, 0, WRITERS - 1);
+    assert_equal_sets(found, pages);
+    act_pages_free(found);
+    act_pages_free(pages);
+    place_close(&place);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -619,6 +684,8 @@ int main(void)
         cmocka_unit_test(what_is_no_file_is_refused_at_once),
         cmocka_unit_test(a_full_disk_leaves_the_old_one),
         cmocka_unit_test(a_kill_leaves_the_old_or_the_new_one),
+        cmocka_unit_test(a_left_name_is_removed),
+        cmocka_unit_test(several_may_write_the_same_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
