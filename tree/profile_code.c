@@ -337,8 +337,6 @@ int profile_decode(const uint8_t *data, size_t len, const struct act_profile *wa
         return r;
     if (len < PROFILE_HEADER_BYTES + PROFILE_DIGEST_BYTES)
         return broken(why, "damaged: it ends too early");
-    if (len > profile_max_bytes(wanted->size_bytes))
-        return broken(why, "damaged: longer than a profile of that file can be");
     size_t digest = len - PROFILE_DIGEST_BYTES;
     if (load_le(data + digest, PROFILE_DIGEST_BYTES) != XXH3_64bits(data, digest))
         return broken(why, "damaged: its digest is another one");

@@ -152,18 +152,9 @@ def test_it_says_what_fincore_and_vmtouch_say(name, request):
     need("fincore", "vmtouch")
     path = request.getfixturevalue(name)
     n_pages = pages_of(path)
+    # Of none none: the pages that a tree is opened by are not among those that are found.
     for pages in (some_pages(path), [], list(range(n_pages)), [n_pages - 1], [0, 5, n_pages // 2]):
         check_numbers(agree(path, pages), path, pages)
-
-
-def test_looking_brings_nothing_in_before_it_has_asked(small):
-    """The pages that a tree is opened by are not among those that are found."""
-
-    def look():
-        fill(small, [])
-        return ask(small)["regions"]
-
-    assert not any(eventually(lambda: [look()], "an answer")[0])
 
 
 # The map
@@ -187,33 +178,20 @@ def map_of(path, pages, width, shades):
     return [f"|{cells[at : at + width]}|" for at in range(0, len(cells), width)], part
 
 
-def told_with(path, pages, tell):
-    """What tell() gives with these pages in memory, and no others before and after."""
-
-    def look():
-        fill(path, pages)
-        if sum(ask(path)["regions"]) != len(pages):
-            return None
-        fill(path, pages)
-        told = tell()
-        fill(path, pages)
-        return told if sum(ask(path)["regions"]) == len(pages) else None
-
-    return eventually(look, "the same pages")
-
-
-def check_text(told, path, pages, width, charset):
-    def look():
-        head, *lines, legend = told().splitlines()
-        wanted, part = map_of(path, pages, width, SHADES[charset])
-        return (head, legend, part) if lines == wanted else None
-
-    head, legend, part = eventually(look, "the map")
+def check_text(tell, path, pages, width, charset):
+    """What tell() gives when these pages are in memory."""
+    lines, part = map_of(path, pages, width, SHADES[charset])
     size = path.stat().st_size
     in_memory = sum(min(PAGE, size - page * PAGE) for page in pages)
-    per_cent = f"{100 * in_memory / size:.1f}%"
-    assert head == (f"{path}: {size:,} bytes, {in_memory:,} of them in memory ({per_cent}), "
-                    "as the kernel says (mincore)")
+    head = (f"{path}: {size:,} bytes, {in_memory:,} of them in memory "
+            f"({100 * in_memory / size:.1f}%), as the kernel says (mincore)")
+
+    def look():
+        fill(path, pages)
+        *told, legend = tell().splitlines()
+        return legend if told == [head, *lines] else None
+
+    legend = eventually(look, "\n".join([head, *lines]))
     assert legend.startswith(f"A character: {part * PAGE:,} bytes. In memory: ' ' nothing, ")
     assert legend.endswith(f", '{SHADES[charset][4]}' all")
 
@@ -224,10 +202,8 @@ def check_text(told, path, pages, width, charset):
 def test_the_map_has_a_character_for_each_part(columns, width, small, large):
     env = {"COLUMNS": columns}
     for path in (small, large):
-        pages = some_pages(path)
-        check_text(lambda path=path, pages=pages: told_with(
-            path, pages, lambda: actctl.output("residency", path, env=env).decode()),
-            path, pages, width, "utf-8")
+        check_text(lambda path=path: actctl.output("residency", path, env=env).decode(),
+                   path, some_pages(path), width, "utf-8")
 
 
 def on_terminal(path, columns, locale):
@@ -255,23 +231,24 @@ def on_terminal(path, columns, locale):
 @pytest.mark.parametrize("locale, charset", [("C.UTF-8", "utf-8"), ("C", "ascii")])
 @pytest.mark.parametrize("columns, width", [(80, 78), (24, 22), (5, 8), (0, 64)])
 def test_the_map_fits_into_the_terminal(columns, width, locale, charset, small):
-    pages = some_pages(small)
-    check_text(lambda: told_with(small, pages, lambda: on_terminal(small, columns, locale)),
-               small, pages, width, charset)
+    check_text(lambda: on_terminal(small, columns, locale), small, some_pages(small), width,
+               charset)
 
 
 def test_nothing_and_all_are_said_only_where_they_are_true(large):
     n_pages = pages_of(large)
-    cases = (([], "(0.0%)"), ([7], "(under 0.1%)"), (list(range(n_pages)), "(100.0%)"),
-             ([page for page in range(n_pages) if page != 99], "(over 99.9%)"))
-    for pages, wanted in cases:
-        told = told_with(large, pages,
-                         lambda: actctl.output("residency", large, env=NO_COLUMNS).decode())
-        head, *lines, _ = told.splitlines()
-        assert wanted in head
-        shown = set("".join(lines)) - {"|"}
-        assert shown == {(): {" "}, (7,): {" ", "░"}}.get(
-            tuple(pages), {"█"} if len(pages) == n_pages else {"█", "▓"})
+    cases = (([], "(0.0%)", " "), ([7], "(under 0.1%)", " ░"),
+             (list(range(n_pages)), "(100.0%)", "█"),
+             ([page for page in range(n_pages) if page != 99], "(over 99.9%)", "█▓"))
+    for pages, wanted, shown in cases:
+
+        def look(pages=pages, wanted=wanted, shown=shown):
+            fill(large, pages)
+            told = actctl.output("residency", large, env=NO_COLUMNS).decode()
+            head, *lines, _ = told.splitlines()
+            return wanted in head and set("".join(lines)) == {"|", *shown}
+
+        eventually(look, wanted)
 
 
 # Whom the kernel does not tell

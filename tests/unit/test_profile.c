@@ -365,7 +365,7 @@ static void bitmaps_that_lie_are_refused(void **state)
     }
     /* The last chunk's last byte has 4 pages. */
     for (unsigned bit = 0; bit < 8; bit++) {
-        struct forged forged = forge(2, 1);
+        struct forged forged = forge(bit < LAST % 8 ? 2 : 1, 1); /* what the file has counts */
         bits[LAST / 8] = (uint8_t)(1 << bit);
         forge_chunk(&forged, 1, 3, bits, LAST / 8 + 1);
         assert_int_equal(forge_end(&forged), bit < LAST % 8 ? 0 : ACT_PROFILE_BROKEN);
@@ -402,6 +402,17 @@ static void chunks_that_lie_are_refused(void **state)
     }
     struct forged forged = forge(CHUNK, 1);
     forge_chunk(&forged, 0, 1, "x", 1); /* content where there is none */
+    assert_int_equal(forge_end(&forged), ACT_PROFILE_BROKEN);
+    forged = forge(CHUNK, 1);
+    forge_chunk(&forged, 0, 1, "", 0);
+    forged.len += 8; /* more than its chunks */
+    assert_int_equal(forge_end(&forged), ACT_PROFILE_BROKEN);
+    forged = forge(0, 1);
+    forge_chunk(&forged, 2, 1, "", 0); /* behind the file, and so without a page */
+    assert_int_equal(forge_end(&forged), ACT_PROFILE_BROKEN);
+    forged = forge(0, 1);
+    uint8_t bits[CHUNK / 8] = {1};
+    forge_chunk(&forged, 2, 3, bits, sizeof bits);
     assert_int_equal(forge_end(&forged), ACT_PROFILE_BROKEN);
     forged = forge(CHUNK, 1);
     forge_chunk(&forged, 0, 1, "", 0);
