@@ -52,20 +52,20 @@ int __wrap_posix_fadvise64(int fd, off_t offset, off_t len, int advice)
     return __real_posix_fadvise64(fd, offset, len, advice);
 }
 
+void reads_end(void)
+{
+    free(reads.n_read);
+    memset(&reads, 0, sizeof reads);
+}
+
 void reads_begin(uint64_t size)
 {
-    memset(&reads, 0, sizeof reads);
+    reads_end();
     reads.n_pages = (size + PAGE - 1) / PAGE;
     reads.n_read = calloc(2, reads.n_pages + 1);
     assert_non_null(reads.n_read);
     reads.n_asked = reads.n_read + reads.n_pages;
     reads.fail_from = UINT64_MAX;
-}
-
-void reads_end(void)
-{
-    free(reads.n_read);
-    memset(&reads, 0, sizeof reads);
 }
 
 uint64_t reads_pages(const uint8_t *counts)
@@ -136,7 +136,6 @@ int warmtest_run(const struct warmtest_file *file, const struct act *tree,
 {
     int fd = open(file->path, O_RDONLY | O_CLOEXEC);
     assert_true(fd >= 0);
-    reads_end();
     reads_begin(file->size);
     int r = act_warm(fd, file->size, tree, options, ret_progress);
     close(fd);
