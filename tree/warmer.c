@@ -15,9 +15,9 @@
 #define PROGRESS_NS     (100 * NS_IN_A_MS)
 #define WAIT_MS         100 /* at once: a stop is seen soon */
 #define BLOCK_BYTES     ((size_t)1024 * 1024)
-#define FIRST_STEP      ((size_t)128 * 1024)
-#define STEP_SLOW_NS    (50 * NS_IN_A_MS) /* from here on a step is too large */
-#define STEP_FAST_NS    (10 * NS_IN_A_MS) /* below it is smaller than need be */
+#define FIRST_STEP      ((size_t)16 * 1024) /* a slow disk is not known yet */
+#define STEP_SLOW_NS    (50 * NS_IN_A_MS)   /* from here on a step is too large */
+#define STEP_FAST_NS    (10 * NS_IN_A_MS)   /* below it is smaller than need be */
 #define AHEAD_NS        (250 * NS_IN_A_MS)
 #define AHEAD_RECKON_NS (20 * NS_IN_A_MS)
 #define AHEAD_RUNS      256

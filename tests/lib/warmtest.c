@@ -18,6 +18,10 @@ static void count(uint8_t *counts, uint64_t offset, uint64_t len)
 {
     if (!reads.n_read || len == 0)
         return;
+    if (reads.us_per_page > 0)
+        usleep((useconds_t)((len + PAGE - 1) / PAGE * reads.us_per_page));
+    if (len > reads.most_bytes)
+        reads.most_bytes = len;
     for (uint64_t page = offset / PAGE; page <= (offset + len - 1) / PAGE; page++) {
         assert_true(page < reads.n_pages);
         if (reads.n_asked[page] == 0 && reads.n_read[page] == 0)

@@ -22,6 +22,8 @@ struct reads {
     uint8_t *n_read, *n_asked; /* a count a page; NULL: nobody looks */
     uint64_t n_pages;
     uint64_t fail_from;       /* bytes: reads from there on are EIO */
+    uint64_t us_per_page;     /* that a read, or asking for one, takes */
+    uint64_t most_bytes;      /* of one of these */
     unsigned n_interrupts;    /* reads that end so before one goes on */
     uint64_t since_wait;      /* bytes asked for or read for the first time since it was set to 0 */
     uint64_t most_since_wait; /* the most that it has been */

@@ -175,6 +175,7 @@ struct calls {
     unsigned n_progress, n_waits;
     unsigned end_progress, end_wait; /* give up in this call; 0: never */
     uint64_t waited_ms, done_bytes;
+    uint64_t most_bytes; /* between two calls of on_progress */
     unsigned longest_ms;
 };
 
@@ -183,6 +184,8 @@ static bool on_progress(void *context, const struct act_warm_progress *progress)
     struct calls *calls = context;
     assert_true(progress->done_bytes >= calls->done_bytes);
     assert_true(progress->done_bytes <= progress->total_bytes);
+    uint64_t bytes = progress->done_bytes - calls->done_bytes;
+    calls->most_bytes = bytes > calls->most_bytes ? bytes : calls->most_bytes;
     calls->done_bytes = progress->done_bytes;
     return ++calls->n_progress != calls->end_progress;
 }
@@ -283,6 +286,31 @@ static void who_gives_up_is_obeyed_at_once(void **state)
     warmtest_end(&file);
 }
 
+/* On a slow disk pieces are small, so that it is never long until the next word. */
+static void a_slow_disk_is_no_reason_for_silence(void **state)
+{
+    static const enum act_warm_mode modes[] = {ACT_WARM_WILLNEED, ACT_WARM_READ, ACT_WARM_PAGES};
+    struct warmtest_file file = warmtest_random(200 * PAGE);
+    struct act_pages *set;
+    (void)state;
+    assert_int_equal(act_pages_new(file.size, &set), 0);
+    act_pages_add(set, 0, UINT64_MAX);
+    for (size_t i = 0; i < N_ELEMENTS(modes); i++) {
+        struct calls calls = {0};
+        struct act_warm_options options = {
+            .mode = modes[i], .pages = set, .context = &calls, .on_progress = on_progress};
+        int fd = open(file.path, O_RDONLY | O_CLOEXEC);
+        reads_begin(file.size);
+        reads.us_per_page = 2000;
+        assert_int_equal(act_warm(fd, file.size, NULL, &options, NULL), 0);
+        assert_true(reads.most_bytes <= 25 * PAGE); /* 50 ms */
+        assert_true(calls.most_bytes <= 75 * PAGE); /* 100 ms, and one piece */
+        close(fd);
+    }
+    act_pages_free(set);
+    warmtest_end(&file);
+}
+
 static void what_cannot_be_read_is_told(void **state)
 {
     struct warmtest_file file = warmtest_random(FILE_BYTES);
@@ -349,6 +377,7 @@ int main(void)
         cmocka_unit_test(a_set_is_read_and_nothing_else),
         cmocka_unit_test(the_rate_is_kept),
         cmocka_unit_test(who_gives_up_is_obeyed_at_once),
+        cmocka_unit_test(a_slow_disk_is_no_reason_for_silence),
         cmocka_unit_test(what_cannot_be_read_is_told),
         cmocka_unit_test(what_makes_no_sense_is_refused),
     };
