@@ -15,6 +15,9 @@
 static const int ends[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE, SIGXCPU, SIGXFSZ};
 #define N_ENDS (sizeof ends / sizeof *ends)
 
+/* Those that ask it to end, and may be answered with a word. */
+static const int asks[] = {SIGHUP, SIGINT, SIGTERM};
+
 /* For on_end: written while the signals wait, so that it never sees half a change. */
 static const char *removed; /* borrowed; NULL: nothing is to be removed */
 static sigset_t held;       /* those of ends that would end us */
@@ -102,9 +105,9 @@ void signals_catch(void)
     /* No SA_RESTART: a read that waits for the disk is to look, too. */
     struct sigaction action = {.sa_handler = on_caught, .sa_flags = (int)SA_RESETHAND}, before_it;
     sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < N_ENDS; i++)
-        if (sigaction(ends[i], NULL, &before_it) == 0 && before_it.sa_handler != SIG_IGN)
-            sigaction(ends[i], &action, NULL);
+    for (size_t i = 0; i < sizeof asks / sizeof *asks; i++)
+        if (sigaction(asks[i], NULL, &before_it) == 0 && before_it.sa_handler != SIG_IGN)
+            sigaction(asks[i], &action, NULL);
 }
 
 int signals_caught(void)

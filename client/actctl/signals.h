@@ -16,8 +16,8 @@ void signals_hold(void);
  * before. NULL: there is none. path is borrowed until the next call. */
 void signals_remove(const char *path);
 
-/* From here on a signal that would end the program is noted, and interrupts what waits; the second
- * one of a kind ends it. Those that are ignored stay so. */
+/* From here on SIGINT, SIGTERM and SIGHUP are noted, and interrupt what waits; the second one of a
+ * kind ends the program. Those that are ignored stay so. */
 void signals_catch(void);
 
 /* The one that was noted; 0: none. */

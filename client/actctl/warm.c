@@ -216,10 +216,13 @@ static int run(struct warm *warm)
 static int open_tree(struct warm *warm)
 {
     struct act_error error;
+    struct act_info info;
     signals_guard(warm->ctl, warm->path);
     int r = act_open_fd(warm->fd, warm->path, &warm->ctl->tree, &error);
     if (r != 0)
         return session_error(warm->ctl, r < 0 ? STATUS_FAILED : STATUS_FAULTS, "%s", error.message);
+    act_info(warm->ctl->tree, &info);
+    warm->size_bytes = info.size_bytes; /* a merge may have made it longer since */
     return STATUS_FOUND;
 }
 
