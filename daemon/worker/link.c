@@ -462,14 +462,21 @@ static void on_control(uv_poll_t *poll, int status, int events)
     end_if_drained(link);
 }
 
+static void look_at(struct link *link, struct snapshot *snapshot)
+{
+    if (snapshot && !snapshot->damage && !snapshot_unchanged(snapshot))
+        worker_tell_damage(&link->worker, snapshot);
+}
+
 static void on_heartbeat(uv_timer_t *timer)
 {
     struct link *link = timer->data;
     struct rusage usage;
-    /* Also where nobody asks, a file that is spoilt is noticed, and a merge before the next one. */
-    struct snapshot *snapshot = link->worker.snapshot;
-    if (snapshot && !snapshot->damage && !snapshot_unchanged(snapshot))
-        worker_tell_damage(&link->worker, snapshot);
+    /* Also where nobody asks, a file that is spoilt is noticed, and a merge before the next one.
+     * What is still to be switched to may be warmed up for hours. */
+    look_at(link, link->worker.snapshot);
+    for (struct offered *offered = link->offered; offered; offered = offered->next)
+        look_at(link, offered->snapshot);
     if (getrusage(RUSAGE_SELF, &usage) == 0) {
         link->board.own_page->minor_faults = (uint64_t)usage.ru_minflt;
         link->board.own_page->major_faults = (uint64_t)usage.ru_majflt;
