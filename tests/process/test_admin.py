@@ -151,6 +151,8 @@ def test_metrics_and_stats_tell_the_same(actd):
         ("warmup", "read_bytes"): ("actd_warmup_read_bytes", {}),
         ("warmup", "total_bytes"): ("actd_warmup_total_bytes", {}),
         ("memory", "buffer_bytes"): ("actd_buffer_bytes", {}),
+        ("profile", "saves"): ("actd_profile_saves_total", {}),
+        ("profile", "failures"): ("actd_profile_failures_total", {}),
     }
     for (group, name), (metric, labels) in same.items():
         assert prometheus.value(metrics, metric, **labels) == stats[group][name], name

@@ -350,7 +350,8 @@ STATS = COUNTED | {
     "process": {"uptime_ms", "workers", "serving"},
     "restarts": {"killed", "exited", "hung", "failed"},
     "faults": {"minor", "major"},
-    "memory": {"rss_anon_bytes", "buffer_bytes", "age_ms"},
+    "memory": {"rss_anon_bytes", "buffer_bytes", "age_ms", "refaults"},
+    "profile": {"pages", "age_ms", "saves", "failures"},
     "tree": {
         "mapped_bytes",
         "pss_bytes",
