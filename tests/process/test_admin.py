@@ -96,6 +96,9 @@ def wait_all_known(daemon):
     daemon.wait_stat("tree", "pss_bytes", lambda value: value is not None)
 
 
+# What is unknown at rest, and then has no sample.
+AT_TIMES = {"actd_warmup_eta_milliseconds", "actd_profile_pages", "actd_profile_age_milliseconds"}
+
 # The columns of methods that are in /metrics.
 METHOD_COUNTERS = ["requests", "errors", "hits", "misses", "offloaded"]
 
@@ -402,9 +405,10 @@ def test_a_file_counts_once_over_all_workers(actd, tmp_path):
     size = tree.stat().st_size
     with client_of_each(daemon) as clients:
         touch_all(clients)
-        daemon.wait_stat("tree", "pss_bytes", lambda pss: pss and pss > 0.9 * size)
+        # A look that began before all was touched counts pages for who was looked at first.
+        most = (size + PAGE - 1) // PAGE * PAGE
+        daemon.wait_stat("tree", "pss_bytes", lambda pss: pss and 0.9 * size < pss <= most)
         stats = daemon.stats()
-    assert stats["tree"]["pss_bytes"] <= (size + PAGE - 1) // PAGE * PAGE
     assert stats["tree"]["pss_age_ms"] < 60000
     parts = [worker["tree"]["pss_bytes"] for worker in stats["workers"]]
     assert sum(parts) == stats["tree"]["pss_bytes"]
