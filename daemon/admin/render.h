@@ -1,5 +1,5 @@
 /*
- * render: a statistics report as text.
+ * render: what is told as JSON.
  */
 #pragma once
 
@@ -10,6 +10,3 @@ int render_json(const struct board *board, char **ret);
 
 /* The answer to POST /reload, JSON. text: why the file was refused. Likewise. */
 int render_reload(const struct board *board, bool is_accepted, const char *text, char **ret);
-
-/* Prometheus text format 0.0.4, for /metrics. Likewise. */
-int render_prometheus(const struct board *board, char **ret);

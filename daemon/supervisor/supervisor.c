@@ -61,6 +61,7 @@ struct supervisor {
     unsigned n_sampled; /* workers that served when the sampler was last asked */
     struct listener listeners[MAX_LISTENERS];
     unsigned n_listeners;
+    struct admin_sources sources;
     struct admin *admin[MAX_LISTENERS]; /* owned */
     unsigned n_admin;
     uv_signal_t signals[N_SIGNALS];
@@ -415,8 +416,8 @@ static int open_admin(struct supervisor *supervisor, const struct address *addre
         return r;
     }
     log_info("admin endpoint on %s", socket.text);
-    r = admin_start(&supervisor->loop, &socket, config, &supervisor->board, &supervisor->reload,
-                    &supervisor->census, &supervisor->admin[supervisor->n_admin]);
+    r = admin_start(&supervisor->loop, &socket, &supervisor->sources,
+                    &supervisor->admin[supervisor->n_admin]);
     if (r < 0) {
         log_error("admin endpoint: %s: cannot start: %s", address->text, strerror(-r));
         return r;
@@ -550,7 +551,9 @@ static int start(struct supervisor *supervisor)
     supervisor->reload.on_done = on_reload_done;
     supervisor->reload.on_damage = on_damage;
     supervisor->reload.context = supervisor;
-    init_warmup(supervisor);
+    supervisor->warmup.progress = &supervisor->board.own_head->warmup;
+    supervisor->sources = (struct admin_sources){
+        .config = config, .board = &supervisor->board, .reload = &supervisor->reload};
     init_handles(supervisor);
     r = sampler_start(&supervisor->sampler, &supervisor->board);
     if (r < 0) /* what it tells is unknown then */

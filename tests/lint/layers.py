@@ -21,9 +21,8 @@ ALLOWED = {
     + ["daemon/worker/link.h", "daemon/checker/checker.h"],
     # Never parses what a data client sends, never reads the tree.
     "daemon/supervisor/": ["base/", "daemon/board.h", "daemon/config.h", "daemon/control.h"]
-    + ["daemon/generation.h", "daemon/stats.h", "daemon/supervisor/", "daemon/admin/admin.h"]
-    + ["act/pages.h", "act/residency.h"]
-    + ["daemon/usage.h"],
+    + ["daemon/generation.h", "daemon/stats.h", "daemon/supervisor/", "daemon/usage.h"]
+    + ["daemon/admin/admin.h"],
     # Opens and reads a file that may be anything; a process of its own.
     "daemon/checker/": ["base/", "act/", "daemon/config.h", "daemon/control.h"]
     + ["daemon/snapshot.h", "daemon/checker/"],
@@ -40,8 +39,8 @@ ALLOWED = {
 FOREIGN = {
     "uv.h": ["daemon/supervisor/", "daemon/worker/conn.", "daemon/worker/worker."]
     + ["daemon/worker/cold.", "daemon/worker/errand.", "daemon/worker/link."]
-    + ["daemon/admin/admin."],
-    "microhttpd.h": ["daemon/admin/admin.c"],
+    + ["daemon/admin/admin.", "daemon/admin/peer."],
+    "microhttpd.h": ["daemon/admin/admin.c", "daemon/admin/exchange."],
     "json-c/": ["daemon/admin/render.c", "client/actctl/"],
     "systemd/": ["daemon/supervisor/notify.c"],
     "curl/": ["client/actctl/admin.c"],

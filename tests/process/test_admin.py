@@ -528,7 +528,7 @@ def test_what_does_not_exist_is_404(admin, path):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "NONSENSE"])
 def test_other_methods_are_405(admin, method):
-    for path in ("/livez", "/stats", "/none"):
+    for path in ("/livez", "/stats", "/metrics"):
         status, headers, _ = http.fetch(admin, path, method=method, body=b"x" * 1000)
         assert status == 405
         assert headers["Allow"] == "GET, HEAD"

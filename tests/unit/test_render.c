@@ -1,6 +1,7 @@
 /*
  * render: what /stats and /metrics print of a board, with two processes that have one number.
  */
+#include "daemon/admin/metrics.h"
 #include "daemon/admin/render.h"
 
 #include "unit.h"
@@ -60,7 +61,7 @@ static void a_number_has_one_series_and_sums_have_all(void **state)
     struct scene scene;
     char *text;
     begin(&scene);
-    assert_int_equal(render_prometheus(&scene.board, &text), 0);
+    assert_int_equal(metrics_render(&scene.board, &text), 0);
     assert_int_equal(count(text, "\nactd_worker_generation{worker=\"0\"} "), 1);
     assert_int_equal(count(text, "\nactd_worker_generation{worker=\"0\"} 1\n"), 1);
     assert_int_equal(count(text, "\nactd_worker_generation{worker=\"1\"} "), 1);
@@ -80,7 +81,7 @@ static void what_is_unknown_is_null_or_absent(void **state)
     struct scene scene;
     char *text;
     begin(&scene);
-    assert_int_equal(render_prometheus(&scene.board, &text), 0);
+    assert_int_equal(metrics_render(&scene.board, &text), 0);
     assert_int_equal(count(text, "\n# TYPE actd_tree_pss_bytes gauge\n"), 1);
     assert_int_equal(count(text, "\nactd_tree_pss_bytes"), 0);
     assert_int_equal(count(text, "\nactd_worker_tree_pss_bytes"), 0);

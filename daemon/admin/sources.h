@@ -1,0 +1,17 @@
+/*
+ * sources: what the admin endpoint tells of, and what it can ask to be done. Filled by the
+ * supervisor, which owns it all.
+ */
+#pragma once
+
+#include "daemon/board.h"
+
+struct access;
+struct reload;
+
+struct admin_sources {
+    const struct config *config; /* borrowed, as all of these */
+    const struct board *board;
+    const struct access *access;
+    struct reload *reload;
+};
