@@ -19,6 +19,14 @@ struct config_addresses {
     unsigned n;
 };
 
+#define CONFIG_MAX_NAMES  16
+#define CONFIG_NAME_BYTES 256
+
+struct config_names {
+    char list[CONFIG_MAX_NAMES][CONFIG_NAME_BYTES];
+    unsigned n;
+};
+
 /* No more than that many worker processes. */
 #define CONFIG_MAX_WORKERS 256
 
@@ -91,6 +99,9 @@ struct config {
     uint64_t admin_unix_mode;
     uint64_t admin_max_connections;
     uint64_t admin_timeout_ms;
+    char *admin_token_file; /* owned; NULL: none, and in workers */
+    struct config_names admin_host;
+    uint64_t admin_slow_ms;
 
     uint64_t warmup_mode; /* enum warmup_mode */
     uint64_t warmup_rate_bytes_per_s;

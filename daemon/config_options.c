@@ -3,6 +3,7 @@
  */
 #include "daemon/config_options.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -172,8 +173,8 @@ const struct config_option config_options[] = {
      "error, warning, info or debug."},
 
     {"admin", "tcp", CONFIG_TCP, FIELD(admin_tcp), NULL, 0, 0, NULL,
-     "HOST:PORT of the admin endpoint (HTTP: /stats, /metrics, /livez, /readyz). May be repeated.\n"
-     "None by default."},
+     "HOST:PORT of the admin endpoint (HTTP, for people, scripts and Prometheus). May be repeated.\n"
+     "None by default. Whoever can connect can read what it tells."},
     {"admin", "unix", CONFIG_UNIX, FIELD(admin_unix), NULL, 0, 0, NULL,
      "Path of a Unix socket for the same. May be repeated. None by default."},
     {"admin", "unix_mode", CONFIG_MODE, FIELD(admin_unix_mode), "0660", 0, 0, NULL,
@@ -181,7 +182,18 @@ const struct config_option config_options[] = {
     {"admin", "max_connections", CONFIG_NUMBER, FIELD(admin_max_connections), "16", 1, 1000, NULL,
      "Open connections per admin listener; beyond it new ones wait."},
     {"admin", "timeout_ms", CONFIG_NUMBER, FIELD(admin_timeout_ms), "10000", 1000, HOUR_MS, NULL,
-     "Close an admin connection that has been idle for so long (whole seconds, rounded up)."},
+     "How long an admin connection may be idle, and a request and its answer may take to come and\n"
+     "go; then it is closed."},
+    {"admin", "token_file", CONFIG_PATH, FIELD(admin_token_file), NULL, 0, 0, NULL,
+     "File whose first line is a secret of at least 16 printable characters, read at start. Who\n"
+     "asks for something to be done over TCP (POST) has to send it: Authorization: Bearer SECRET.\n"
+     "Without it POST is for Unix sockets only."},
+    {"admin", "host", CONFIG_NAMES, FIELD(admin_host), NULL, 0, 0, NULL,
+     "Name under which the admin endpoint is asked over TCP, beside localhost and addresses; a\n"
+     "request for another one is refused, since web pages could ask by names of their own. May be\n"
+     "repeated; an empty value forgets those before it."},
+    {"admin", "slow_ms", CONFIG_NUMBER, FIELD(admin_slow_ms), "100", 0, HOUR_MS, NULL,
+     "Requests that took so long are listed by GET /slow. 0: none are."},
 
     {"warmup", "mode", CONFIG_CHOICE, FIELD(warmup_mode), "none", 0, 0, warmup_mode_names,
      "What is brought into memory at start, and of a new file before it is served; by a process\n"
@@ -329,6 +341,28 @@ static int add_address(struct config_addresses *field, enum config_kind kind, co
     return 0;
 }
 
+static bool is_name(const char *text)
+{
+    for (; *text; text++)
+        if (!isalnum((unsigned char)*text) && !strchr("-._", *text))
+            return false;
+    return true;
+}
+
+static int add_name(struct config_names *field, const char *text, char *reason, size_t size)
+{
+    if (*text == '\0') {
+        field->n = 0;
+        return 0;
+    }
+    if (field->n == CONFIG_MAX_NAMES)
+        return bad(reason, size, "more than %d names", CONFIG_MAX_NAMES);
+    if (strlen(text) >= CONFIG_NAME_BYTES || !is_name(text))
+        return bad(reason, size, "\"%.300s\" is not the name of a host, without a port", text);
+    snprintf(field->list[field->n++], CONFIG_NAME_BYTES, "%s", text);
+    return 0;
+}
+
 const struct config_option *config_option_find(const char *section, const char *key)
 {
     for (size_t i = 0; i < n_config_options; i++)
@@ -354,6 +388,8 @@ int config_option_set(struct config *config, const struct config_option *option,
         return set_mode(field, text, reason, reason_size);
     case CONFIG_CHOICE:
         return set_choice(field, option->choices, text, reason, reason_size);
+    case CONFIG_NAMES:
+        return add_name(field, text, reason, reason_size);
     }
     return CONFIG_BAD;
 }

@@ -15,6 +15,7 @@ enum config_kind {
     CONFIG_NUMBER, /* uint64_t; K, M, G, T behind it multiply by 1024... where it is in bytes */
     CONFIG_MODE,   /* uint64_t: octal permission bits */
     CONFIG_CHOICE, /* uint64_t: index into choices */
+    CONFIG_NAMES,  /* struct config_names: of hosts; may be repeated, an empty value clears */
 };
 
 struct config_option {

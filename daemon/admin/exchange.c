@@ -3,6 +3,7 @@
  */
 #include "daemon/admin/exchange.h"
 
+#include "daemon/admin/access.h"
 #include "daemon/admin/peer.h"
 #include "daemon/admin/request.h"
 #include "daemon/admin/routes.h"
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <strings.h>
 
 /* No request needs a body. One that is not longer is read and dropped, since a reply amid it could
  * be lost with the connection; so is one that is somewhat longer, to tell that it is too long. */
@@ -88,16 +90,59 @@ static enum MHD_Result respond(struct exchange *exchange)
     return r;
 }
 
-/* The request is whole. */
-static enum MHD_Result run(struct exchange *exchange, const char *url)
+struct header {
+    const char *name;
+    unsigned n; /* how often it is there */
+    struct slice value;
+};
+
+static enum MHD_Result on_header(void *context, enum MHD_ValueKind kind, const char *name,
+                                 size_t name_len, const char *value, size_t value_len)
+{
+    struct header *header = context;
+    (void)kind;
+    if (name_len != strlen(header->name) || strncasecmp(name, header->name, name_len) != 0)
+        return MHD_YES;
+    header->n++;
+    header->value = (struct slice){(const uint8_t *)(value ? value : ""), value_len};
+    return MHD_YES;
+}
+
+static struct header find_header(const struct exchange *exchange, const char *name)
+{
+    struct header header = {.name = name};
+    MHD_get_connection_values_n(exchange->connection, MHD_HEADER_KIND, on_header, &header);
+    return header;
+}
+
+/* Beside the outcomes of a handler: it is not answered yet. */
+#define GO_ON 2
+
+static int check_host(struct exchange *exchange, const char *version)
 {
     struct admin_request *request = &exchange->request;
-    int r;
+    struct header host = find_header(exchange, MHD_HTTP_HEADER_HOST);
+    bool may_lack = strcmp(version, MHD_HTTP_VERSION_1_1) != 0;
+    if (host.n > 1 || (host.n == 0 && !may_lack))
+        return admin_answer(request, MHD_HTTP_BAD_REQUEST,
+                            "a request has one header Host, not %u\n", host.n);
+    if (host.n == 1 && !access_knows_host(request->sources->access, host.value))
+        return admin_answer(request, MHD_HTTP_MISDIRECTED_REQUEST,
+                            "the header Host has to be an address, localhost or one of the names "
+                            "that admin.host lists\n");
+    return GO_ON;
+}
+
+/* The request is whole. */
+static enum MHD_Result run(struct exchange *exchange, const char *url, const char *version)
+{
+    struct admin_request *request = &exchange->request;
     pause_time(exchange->connection);
-    if (exchange->body_bytes > BODY_BYTES)
+    int r = exchange->owner->is_local ? GO_ON : check_host(exchange, version);
+    if (r == GO_ON && exchange->body_bytes > BODY_BYTES)
         r = admin_answer(request, MHD_HTTP_CONTENT_TOO_LARGE,
                          "the body is longer than %d bytes: no request needs one\n", BODY_BYTES);
-    else
+    if (r == GO_ON)
         r = routes_run(request, url, exchange->method);
     if (r < 0)
         return MHD_NO;
@@ -131,7 +176,6 @@ enum MHD_Result exchange_on_request(void *context, struct MHD_Connection *connec
                                     const char *body, size_t *body_size, void **state)
 {
     struct exchange *exchange = *state;
-    (void)version;
     (void)body;
     if (!exchange) { /* the headers; a reply may follow only on the next call */
         *state = exchange = begin(context, connection);
@@ -142,7 +186,7 @@ enum MHD_Result exchange_on_request(void *context, struct MHD_Connection *connec
     exchange->method = method;
     if (exchange->request.answer.status != 0) /* after admin_request_wake */
         return respond(exchange);
-    return run(exchange, url);
+    return run(exchange, url, version);
 }
 
 void exchange_on_end(void *context, struct MHD_Connection *connection, void **state,
@@ -168,12 +212,25 @@ const char *admin_request_argument(const struct admin_request *request, const ch
 
 bool admin_request_may_post(struct admin_request *request)
 {
+    static const struct admin_header ask[] = {{MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer"}, {0}};
     const struct exchange *exchange = (const struct exchange *)request;
+    const struct access *access = request->sources->access;
     if (exchange->owner->is_local)
         return true;
-    (void)admin_answer(request, MHD_HTTP_FORBIDDEN,
-                       "POST is answered on the admin endpoint's Unix sockets only "
-                       "(admin.unix)\n");
+    if (access->token_len == 0) {
+        (void)admin_answer(request, MHD_HTTP_FORBIDDEN,
+                           "POST is answered on the admin endpoint's Unix sockets only "
+                           "(admin.unix), and over TCP where there is a token "
+                           "(admin.token_file)\n");
+        return false;
+    }
+    struct header header = find_header(exchange, MHD_HTTP_HEADER_AUTHORIZATION);
+    if (header.n == 1 && access_has_token(access, header.value))
+        return true;
+    (void)admin_answer(request, MHD_HTTP_UNAUTHORIZED,
+                       "POST needs the token of admin.token_file: "
+                       "Authorization: Bearer TOKEN\n");
+    request->answer.headers = ask;
     return false;
 }
 

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "daemon/admin/access.h"
 #include "daemon/admin/admin.h"
 #include "daemon/stats.h"
 #include "daemon/supervisor/census.h"
@@ -61,6 +62,7 @@ struct supervisor {
     unsigned n_sampled; /* workers that served when the sampler was last asked */
     struct listener listeners[MAX_LISTENERS];
     unsigned n_listeners;
+    struct access access;
     struct admin_sources sources;
     struct admin *admin[MAX_LISTENERS]; /* owned */
     unsigned n_admin;
@@ -552,8 +554,10 @@ static int start(struct supervisor *supervisor)
     supervisor->reload.on_damage = on_damage;
     supervisor->reload.context = supervisor;
     supervisor->warmup.progress = &supervisor->board.own_head->warmup;
-    supervisor->sources = (struct admin_sources){
-        .config = config, .board = &supervisor->board, .reload = &supervisor->reload};
+    supervisor->sources = (struct admin_sources){.config = config,
+                                                 .board = &supervisor->board,
+                                                 .access = &supervisor->access,
+                                                 .reload = &supervisor->reload};
     init_handles(supervisor);
     r = sampler_start(&supervisor->sampler, &supervisor->board);
     if (r < 0) /* what it tells is unknown then */
@@ -590,6 +594,11 @@ int supervisor_run(const struct config *config)
     if (!supervisor || uv_loop_init(&supervisor->loop) < 0) {
         log_error("cannot start: out of memory or files");
         free(supervisor);
+        return EXIT_FAILURE;
+    }
+    char error[1024];
+    if (access_init(&supervisor->access, config, error, sizeof error) < 0) {
+        log_error("cannot start: %s", error);
         return EXIT_FAILURE;
     }
     signal(SIGPIPE, SIG_IGN);

@@ -22,7 +22,7 @@ ALLOWED = {
     # Never parses what a data client sends, never reads the tree.
     "daemon/supervisor/": ["base/", "daemon/board.h", "daemon/config.h", "daemon/control.h"]
     + ["daemon/generation.h", "daemon/stats.h", "daemon/supervisor/", "daemon/usage.h"]
-    + ["daemon/admin/admin.h"],
+    + ["daemon/admin/admin.h", "daemon/admin/access.h"],
     # Opens and reads a file that may be anything; a process of its own.
     "daemon/checker/": ["base/", "act/", "daemon/config.h", "daemon/control.h"]
     + ["daemon/snapshot.h", "daemon/checker/"],

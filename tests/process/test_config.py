@@ -39,9 +39,7 @@ NUMBERS = {
     "limits.max_wait_ms": (0, 24 * 3600000),
     "admin.max_connections": (1, 1000),
     "admin.timeout_ms": (1000, 3600000),
-    "warmup.rate_bytes_per_s": (0, 1 << 40),
-    "warmup.max_bytes": (4096, 1 << 50),
-    "warmup.profile_interval_ms": (1000, 24 * 3600000),
+    "admin.slow_ms": (0, 3600000),
 }
 PATHS = ["tree.path", "warmup.profile"]
 MODES = ["listen.unix_mode", "admin.unix_mode"]
@@ -59,7 +57,9 @@ CHOICES = {
 }
 TCP = ["listen.tcp", "admin.tcp"]
 UNIX = ["listen.unix", "admin.unix"]
-ALL = [*PATHS, *NUMBERS, *MODES, *CHOICES, *TCP, *UNIX]
+PATHS = ["tree.path", "admin.token_file"]
+HOSTS = ["admin.host"]
+ALL = [*PATHS, *NUMBERS, *MODES, *CHOICES, *TCP, *UNIX, *HOSTS]
 
 BAD_NUMBERS = ["", "x", "-1", "+1", " ", "1x", "0x10", "1.5", "1e3", "99999999999999999999999"]
 BAD_MODES = ["", "rw", "0888", "-1", "01000", "1777", "00660x", "0660 ", "06600"]
@@ -79,8 +79,7 @@ BAD_TCP = [
 ]
 
 
-def is_in_bytes(name):
-    return name.endswith(("_bytes", "_bytes_per_s"))
+BAD_HOSTS = ["a b", "a:80", "[::1]", "a/b", "a,b", "*", "h\u00f6st", "x" * 256]
 
 
 def bad_values():
@@ -94,6 +93,7 @@ def bad_values():
     yield from ((name, value) for name in TCP for value in BAD_TCP)
     yield from ((name, "/" + "x" * 107) for name in UNIX)
     yield from ((name, "") for name in PATHS)
+    yield from ((name, value) for name in HOSTS for value in BAD_HOSTS)
 
 
 def good_values():
@@ -104,6 +104,8 @@ def good_values():
     yield from ((name, value) for name, choices in CHOICES.items() for value in choices)
     yield from ((name, "/" + "x" * 106) for name in UNIX)
     yield from ((name, value) for name in TCP for value in ["127.0.0.1:0", "[::1]:65535", ""])
+    yield from ((name, value) for name in HOSTS for value in ["a", "A-b_c.example", "x" * 255, ""])
+    yield ("admin.token_file", "/nowhere")
     yield ("limits.max_buffer_bytes", "1T")
     yield ("limits.high_water_bytes", "512K")
     yield ("limits.max_request_bytes", "64")

@@ -37,7 +37,7 @@ def steady(tmp_path_factory):
 
 def test_who_comes_by_tcp_may_not_reload(steady):
     status, _, text = http.fetch(steady.admin_tcp, "/reload", method="POST")
-    assert status == 403 and "Unix sockets only" in text
+    assert status == 403 and "Unix sockets only" in text and "admin.token_file" in text
     reload.check_steady(steady)
 
 
