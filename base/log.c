@@ -83,9 +83,19 @@ void log_set_level(enum log_level level)
     max_level = level;
 }
 
+enum log_level log_get_level(void)
+{
+    return (enum log_level)max_level;
+}
+
 bool log_is_enabled(enum log_level level)
 {
     return (int)level <= max_level;
+}
+
+const char *log_level_name(enum log_level level)
+{
+    return levels[level].name;
 }
 
 int log_level_from_name(const char *name)

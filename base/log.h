@@ -17,10 +17,12 @@ void log_init(enum log_level level);
 /* What every line of this process begins with; up to 29 bytes count. */
 void log_set_name(const char *name);
 void log_set_level(enum log_level level);
+enum log_level log_get_level(void);
 bool log_is_enabled(enum log_level level);
 
 /* The level of that name (error, warning, info, debug), or -1. */
 int log_level_from_name(const char *name);
+const char *log_level_name(enum log_level level);
 
 __attribute__((format(printf, 2, 3))) void log_line(enum log_level level, const char *format, ...);
 

@@ -13,6 +13,7 @@
 #include "daemon/generation.h"
 #include "daemon/latency.h"
 #include "daemon/methods.h"
+#include "daemon/slow.h"
 #include "daemon/usage.h"
 
 #include <stdatomic.h>
@@ -101,6 +102,7 @@ struct board_page {
     struct worker_stats stats;
     struct cold_stats cold;
     struct method_latency latency[N_METHODS];
+    struct slow_log slow;
     uint64_t connections_closed;         /* of those that it took; never falls back, as stats can */
     uint64_t generation;                 /* the number that it answers from; 0: none yet */
     uint64_t locked_bytes;               /* of the mapping that it answers from */

@@ -21,6 +21,7 @@ enum control_type {
     CONTROL_CONNECTION,     /* + descriptor: connection `number` is yours */
     CONTROL_DRAIN,          /* answer what has arrived, then end */
     CONTROL_CUT,            /* end all connections at once */
+    CONTROL_LOG_LEVEL,      /* `number`: an enum log_level */
     /* From a worker. */
     CONTROL_MAPPED,     /* generation `number` is mapped */
     CONTROL_UNMAPPABLE, /* generation `number` cannot be mapped here: text */

@@ -10,3 +10,6 @@ int render_json(const struct board *board, char **ret);
 
 /* The answer to POST /reload, JSON. text: why the file was refused. Likewise. */
 int render_reload(const struct board *board, bool is_accepted, const char *text, char **ret);
+
+/* The slow requests of all workers, newest first, JSON. Likewise. */
+int render_slow(const struct board *board, char **ret);

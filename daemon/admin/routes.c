@@ -3,8 +3,10 @@
  */
 #include "daemon/admin/routes.h"
 
+#include "base/log.h"
 #include "daemon/admin/metrics.h"
 #include "daemon/admin/render.h"
+#include "daemon/supervisor/crew.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -12,6 +14,7 @@
 
 enum {
     HTTP_OK = 200,
+    HTTP_BAD_REQUEST = 400,
     HTTP_NOT_FOUND = 404,
     HTTP_NOT_ALLOWED = 405,
     HTTP_CONFLICT = 409,
@@ -57,6 +60,13 @@ static int get_metrics(struct admin_request *request)
     return r;
 }
 
+static int get_slow(struct admin_request *request)
+{
+    char *text = NULL;
+    int r = render_slow(request->sources->board, &text);
+    return r < 0 ? r : admin_answer_json(request, HTTP_OK, text);
+}
+
 static void on_reload_done(struct reload_request *waiting, bool is_accepted, const char *text)
 {
     struct admin_request *request = (struct admin_request *)waiting;
@@ -81,12 +91,40 @@ static int post_reload(struct admin_request *request)
     return ADMIN_LATER;
 }
 
+static int answer_log_level(struct admin_request *request)
+{
+    int r = admin_answer(request, HTTP_OK, "{\"level\":\"%s\"}\n", log_level_name(log_get_level()));
+    request->answer.type = "application/json";
+    return r;
+}
+
+static int post_log_level(struct admin_request *request)
+{
+    const char *name = admin_request_argument(request, "level");
+    int level = name ? log_level_from_name(name) : -1;
+    const char *before = log_level_name(log_get_level());
+    if (level < 0)
+        return admin_answer(request, HTTP_BAD_REQUEST,
+                            "say which: /log-level?level=error, warning, info or debug\n");
+    crew_set_log_level(request->sources->crew, (enum log_level)level);
+    /* At the new level, so that it is seen. */
+    log_line((enum log_level)level, "log level: %s, was %s (POST /log-level)", name, before);
+    return answer_log_level(request);
+}
+
 static const struct route {
     const char *url;
     admin_handler get, post; /* NULL: not with this method */
 } routes[] = {
-    {"/livez", get_livez, NULL},     {"/readyz", get_readyz, NULL},  {"/stats", get_stats, NULL},
-    {"/metrics", get_metrics, NULL}, {"/reload", NULL, post_reload},
+    /* clang-format off */
+    {"/livez", get_livez, NULL},
+    {"/readyz", get_readyz, NULL},
+    {"/stats", get_stats, NULL},
+    {"/metrics", get_metrics, NULL},
+    {"/slow", get_slow, NULL},
+    {"/reload", NULL, post_reload},
+    {"/log-level", answer_log_level, post_log_level},
+    /* clang-format on */
 };
 #define N_ROUTES (sizeof routes / sizeof *routes)
 

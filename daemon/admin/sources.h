@@ -7,6 +7,7 @@
 #include "daemon/board.h"
 
 struct access;
+struct crew;
 struct reload;
 
 struct admin_sources {
@@ -14,4 +15,5 @@ struct admin_sources {
     const struct board *board;
     const struct access *access;
     struct reload *reload;
+    struct crew *crew;
 };

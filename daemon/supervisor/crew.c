@@ -75,6 +75,8 @@ static int fill_place(struct crew *crew, unsigned number)
     process->next = crew->processes;
     crew->processes = process;
     place->process = process;
+    if ((uint64_t)log_get_level() != crew->board->config->log_level)
+        process_say(process, CONTROL_LOG_LEVEL, (uint64_t)log_get_level());
     reload_greet(crew->reload, process);
     return 0;
 }
@@ -419,6 +421,12 @@ uint64_t crew_n_connections(const struct crew *crew)
         if (process->state != PROCESS_GONE)
             n += process_load(process);
     return n;
+}
+
+void crew_set_log_level(struct crew *crew, enum log_level level)
+{
+    log_set_level(level);
+    crew_say(crew, CONTROL_LOG_LEVEL, (uint64_t)level);
 }
 
 void crew_say(struct crew *crew, enum control_type type, uint64_t number)

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "base/log.h"
 #include "daemon/board.h"
 #include "daemon/supervisor/process.h"
 
@@ -55,6 +56,9 @@ void crew_pass(struct crew *crew, int fd);
 
 unsigned crew_n_serving(const struct crew *crew);
 uint64_t crew_n_connections(const struct crew *crew);
+
+/* What is logged from now on: by us, by all workers, and by those that start later. */
+void crew_set_log_level(struct crew *crew, enum log_level level);
 
 /* All that are not gone. */
 void crew_say(struct crew *crew, enum control_type type, uint64_t number);

@@ -557,7 +557,8 @@ static int start(struct supervisor *supervisor)
     supervisor->sources = (struct admin_sources){.config = config,
                                                  .board = &supervisor->board,
                                                  .access = &supervisor->access,
-                                                 .reload = &supervisor->reload};
+                                                 .reload = &supervisor->reload,
+                                                 .crew = &supervisor->crew};
     init_handles(supervisor);
     r = sampler_start(&supervisor->sampler, &supervisor->board);
     if (r < 0) /* what it tells is unknown then */

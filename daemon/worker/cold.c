@@ -195,7 +195,7 @@ bool cold_submit(struct cold *cold, struct job *job)
         else if (!job->tickets || cold->n_reads < most)
             read = begin_read(cold, job->snapshot, pages[i]);
         if (read && i < n_missed && (!job->tickets || cold->n_tickets < TICKETS_PER_READ * most))
-            (void)take_ticket(cold, job, read);
+            job->pages_missed += take_ticket(cold, job, read);
     }
     stats->queued = cold->n_reads;
     stats->refused += !job->tickets;

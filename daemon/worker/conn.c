@@ -189,6 +189,8 @@ static int run_request(struct conn *conn, struct slice message, const struct req
         conn->out.tail = conn->out.head + out_len;
         r = dispatch_give_up(dispatch, request, conn->session.mode, PROTO_BUSY, reason, &conn->out);
     }
+    if (r == 0)
+        slow_check(conn->worker, request);
     progress_deinit(&progress);
     return r;
 }
@@ -445,6 +447,7 @@ void conn_pump(struct conn *conn)
     uint64_t n_lent = conn->worker->buffers.n_lent;
     if (conn->state == CONN_OPEN && buf_len(&conn->in) > 0) {
         stall_begin(&conn->worker->stall, now_ms(conn));
+        slow_begin_turn(conn->worker);
         step = pump_checked(conn);
         stall_end(&conn->worker->stall);
     }

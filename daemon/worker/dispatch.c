@@ -48,9 +48,11 @@ void progress_deinit(struct progress *progress)
     buf_release(&progress->mark);
 }
 
-static int finish(struct reply *reply, enum proto_error error, const char *text)
+static int finish(struct dispatch *dispatch, struct reply *reply, enum proto_error error,
+                  const char *text)
 {
     struct buf_pool *pool = reply->out->pool;
+    dispatch->error = (uint8_t)error;
     pool->is_urgent = true;
     int r = reply_error(reply, error, text);
     pool->is_urgent = false;
@@ -110,26 +112,26 @@ static int settle(struct dispatch *dispatch, struct call *call, int outcome)
     case ACT_CORRUPT:
         snprintf(text, sizeof text, "%.500s is damaged at offset %" PRIu64 ": %s",
                  dispatch->snapshot->path, call->fault.offset, call->fault.reason);
-        return finish(reply, PROTO_CORRUPT, text);
+        return finish(dispatch, reply, PROTO_CORRUPT, text);
     case CALL_BAD_PARAMS:
-        return finish(reply, PROTO_BAD_PARAMS, dispatch->text);
+        return finish(dispatch, reply, PROTO_BAD_PARAMS, dispatch->text);
     case CALL_TOO_LARGE:
-        return finish(reply, PROTO_TOO_LARGE, dispatch->text);
+        return finish(dispatch, reply, PROTO_TOO_LARGE, dispatch->text);
     case CALL_BAD_CURSOR:
-        return finish(reply, PROTO_BAD_CURSOR, dispatch->text);
+        return finish(dispatch, reply, PROTO_BAD_CURSOR, dispatch->text);
     case CALL_GONE:
-        return finish(reply, PROTO_GONE, dispatch->text);
+        return finish(dispatch, reply, PROTO_GONE, dispatch->text);
     case CALL_DRAINING:
-        return finish(reply, PROTO_DRAINING, draining_text);
+        return finish(dispatch, reply, PROTO_DRAINING, draining_text);
     case CALL_LIMIT:
-        return finish(reply, PROTO_LIMIT,
+        return finish(dispatch, reply, PROTO_LIMIT,
                       "max_visited_nodes is used up before there is a result: ask for less at "
                       "once, or allow more (limits.max_visited_nodes)");
     case REPLY_TOO_LARGE:
-        return finish(reply, PROTO_TOO_LARGE,
+        return finish(dispatch, reply, PROTO_TOO_LARGE,
                       "the reply is longer than limits.max_reply_bytes: ask for less at once");
     case REPLY_NO_ROOM:
-        return finish(reply, PROTO_BUSY, "out of buffers (limits.max_buffer_bytes)");
+        return finish(dispatch, reply, PROTO_BUSY, "out of buffers (limits.max_buffer_bytes)");
     default:
         return outcome;
     }
@@ -151,7 +153,7 @@ int dispatch_refuse(struct dispatch *dispatch, uint32_t msgid, struct reply_mode
     struct reply reply;
     dispatch->stats->refused_requests++;
     reply_begin(&reply, out, msgid, mode, dispatch->config->limits_max_reply_bytes);
-    return finish(&reply, error, text);
+    return finish(dispatch, &reply, error, text);
 }
 
 static int refuse_method(struct dispatch *dispatch, const struct request *request,
@@ -177,6 +179,7 @@ static int run(struct call *call)
     struct snapshot *snapshot = dispatch->snapshot;
     int r = 0;
     bool needs = needs_tree(call->id);
+    dispatch->error = 0;
     call->reply_begin_len = reply_len(call->reply);
     call->begin_hits = call->stats->hits;
     call->begin_misses = call->stats->misses;
@@ -193,7 +196,7 @@ static int run(struct call *call)
         snapshot_note_fault(snapshot);
     if (needs && snapshot->damage) {
         call->stats->errors++;
-        return finish(call->reply, snapshot->tree ? PROTO_IO_ERROR : PROTO_UNAVAILABLE,
+        return finish(dispatch, call->reply, snapshot->tree ? PROTO_IO_ERROR : PROTO_UNAVAILABLE,
                       snapshot->damage);
     }
     return settle(dispatch, call, r);
@@ -257,7 +260,7 @@ int dispatch_give_up(struct dispatch *dispatch, const struct request *request,
     struct reply reply;
     dispatch->stats->method[method_find(request->method)].errors++;
     reply_begin(&reply, out, request->msgid, mode, dispatch->config->limits_max_reply_bytes);
-    return finish(&reply, error, reason);
+    return finish(dispatch, &reply, error, reason);
 }
 
 bool dispatch_may_go_on(const struct dispatch *dispatch, const struct progress *progress)

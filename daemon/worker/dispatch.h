@@ -60,6 +60,8 @@ struct dispatch {
     bool is_draining;                   /* answer DRAINING */
     bool never_waits;                   /* answer DRAINING instead of waiting */
     uint64_t loop_work;                 /* left for first slices until the owner renews it */
+    uint8_t error;                      /* enum proto_error of the last reply; 0: none */
+    uint64_t mark_ns;                   /* the owner's: see slow_note; 0: not in use */
     unsigned n_measured;                /* counts to LATENCY_SAMPLED */
     char text[256];                     /* scratch: what is wrong with a request, for people */
     struct checkpoint *checkpoint;      /* owned: scratch for the call under way */

@@ -100,7 +100,9 @@ int job_new(struct conn *conn, struct slice message, struct progress *progress, 
     }
     buf_trim(&job->message);
     buf_trim(&job->out);
-    job->begun_ns = clock_ns();
+    job->begun_ns = worker->dispatch.mark_ns > 0 ? worker->dispatch.mark_ns : clock_ns();
+    job->n_slices = 1;
+    job->loop_faults = worker->dispatch.mark_ns > 0 ? stall_faults(&worker->stall) : 0;
     job->progress = *progress;
     buf_trim(&job->progress.mark);
     job->snapshot = snapshot_ref(worker->snapshot);
@@ -264,9 +266,11 @@ static int run_slice(struct job *job)
 
 static void note_latency(const struct job *job)
 {
+    uint64_t duration_ns = clock_ns() - job->begun_ns;
     struct method_latency *latency =
         &job->conn->worker->board->own_page->latency[job->progress.method];
-    latency_note(job->was_cold ? &latency->cold : &latency->warm, clock_ns() - job->begun_ns, 1);
+    latency_note(job->was_cold ? &latency->cold : &latency->warm, duration_ns, 1);
+    slow_check_job(job, duration_ns);
 }
 
 void job_run_next(struct worker *worker)
@@ -285,6 +289,8 @@ void job_run_next(struct worker *worker)
         stall_begin(&worker->stall, worker_now_ms(worker));
         r = run_slice(job);
         stall_end(&worker->stall);
+        job->n_slices++;
+        job->loop_faults += worker->stall.faults;
         if (r == DISPATCH_COLD) {
             make_unready(job);
             if (!job_wait_for_pages(job))

@@ -31,7 +31,10 @@ struct job {
     struct ticket *tickets;    /* for the pages that it waits for; NULL: none */
     uint64_t cold_since_ms;    /* while it waits for some */
     bool was_cold;             /* it has waited for pages */
-    uint64_t begun_ns;         /* clock_ns: when it became a job */
+    uint64_t begun_ns;         /* clock_ns: when it became a job, or before */
+    uint64_t n_slices;         /* that it has had, with the one before it became a job */
+    uint64_t pages_missed;     /* that it has waited for */
+    uint64_t loop_faults;      /* major faults in its slices, as far as they were measured */
     uint64_t deadline_ms;      /* while it waits for a generation */
     size_t heap_at;            /* its place in worker->waiting.heap */
     struct snapshot *snapshot; /* one reference, or NULL: it has seen nothing of any yet */

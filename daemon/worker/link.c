@@ -419,6 +419,9 @@ static void obey(struct link *link, const struct control_message *message, int p
     case CONTROL_DAMAGE:
         damage(link, message);
         break;
+    case CONTROL_LOG_LEVEL:
+        log_set_level((enum log_level)message->number);
+        break;
     case CONTROL_DRAIN:
         drain(link);
         break;

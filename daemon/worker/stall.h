@@ -18,6 +18,7 @@ struct stall {
     uint64_t ms;              /* in which `left` more turns are measured */
     unsigned left;
     bool is_measuring;
+    uint64_t faults; /* of the last turn, if it was measured */
     struct rusage before;
 };
 
@@ -25,6 +26,7 @@ struct stall {
 static inline void stall_begin(struct stall *stall, uint64_t now_ms)
 {
     stall->stats->turns++;
+    stall->faults = 0;
     if (now_ms != stall->ms) {
         stall->ms = now_ms;
         stall->left = STALL_TURNS_PER_MS;
@@ -40,6 +42,16 @@ static inline void stall_end(struct stall *stall)
     if (!stall->is_measuring || getrusage(RUSAGE_THREAD, &after) < 0)
         return;
     stats->turns_measured++;
-    stats->loop_major_faults += (uint64_t)(after.ru_majflt - stall->before.ru_majflt);
+    stall->faults = (uint64_t)(after.ru_majflt - stall->before.ru_majflt);
+    stats->loop_major_faults += stall->faults;
     stats->loop_switches += (uint64_t)(after.ru_nvcsw - stall->before.ru_nvcsw);
+}
+
+/* Major faults since the turn began; 0 where it is not measured. */
+static inline uint64_t stall_faults(const struct stall *stall)
+{
+    struct rusage now;
+    if (!stall->is_measuring || getrusage(RUSAGE_THREAD, &now) < 0)
+        return 0;
+    return (uint64_t)(now.ru_majflt - stall->before.ru_majflt);
 }

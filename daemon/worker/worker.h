@@ -11,6 +11,7 @@
 #include "daemon/worker/cold.h"
 #include "daemon/worker/dispatch.h"
 #include "daemon/worker/release.h"
+#include "daemon/worker/slow_note.h"
 #include "daemon/worker/stall.h"
 #include "daemon/worker/waiting.h"
 

@@ -16,7 +16,7 @@ ALLOWED = {
     # Shared by both roles.
     "daemon/": ["base/", "act/", "daemon/board.h", "daemon/config", "daemon/control.h"]
     + ["daemon/generation.h", "daemon/latency.h", "daemon/methods.h", "daemon/snapshot.h"]
-    + ["daemon/stats.h", "daemon/usage.h"],
+    + ["daemon/slow.h", "daemon/stats.h", "daemon/usage.h"],
     "daemon/main.c": ["base/", "daemon/config.h", "daemon/supervisor/supervisor.h"]
     + ["daemon/worker/link.h", "daemon/checker/checker.h"],
     # Never parses what a data client sends, never reads the tree.
@@ -29,10 +29,10 @@ ALLOWED = {
     # Never opens a path, listens or talks to systemd.
     "daemon/worker/": ["base/", "act/", "proto/", "daemon/board.h", "daemon/config.h"]
     + ["daemon/control.h", "daemon/methods.h", "daemon/snapshot.h", "daemon/stats.h"]
-    + ["daemon/usage.h", "daemon/worker/"],
+    + ["daemon/slow.h", "daemon/usage.h", "daemon/worker/"],
     "daemon/admin/": ["base/", "daemon/board.h", "daemon/config.h", "daemon/stats.h"]
     + ["daemon/admin/", "daemon/supervisor/listener.h", "daemon/supervisor/reload.h"]
-    + ["daemon/supervisor/census.h"],
+    + ["daemon/supervisor/crew.h", "daemon/slow.h"],
 }
 
 # What only some may use of other people's.
@@ -41,7 +41,7 @@ FOREIGN = {
     + ["daemon/worker/cold.", "daemon/worker/errand.", "daemon/worker/link."]
     + ["daemon/admin/admin.", "daemon/admin/peer."],
     "microhttpd.h": ["daemon/admin/admin.c", "daemon/admin/exchange."],
-    "json-c/": ["daemon/admin/render.c", "client/actctl/"],
+    "json-c/": ["daemon/admin/render", "client/actctl/"],
     "systemd/": ["daemon/supervisor/notify.c"],
     "curl/": ["client/actctl/admin.c"],
     "ini.h": ["daemon/config.c"],

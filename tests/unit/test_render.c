@@ -148,12 +148,118 @@ static void counters_of_the_dead_stay_in_the_sums(void **state)
     end(&scene);
 }
 
+static void note(struct scene *scene, unsigned slot, uint64_t at_ms, struct slice key)
+{
+    struct board_page *page = (struct board_page *)(uintptr_t)board_page(&scene->board, slot);
+    struct slow_request slow = {
+        .at_ms = at_ms, .duration_ns = 1234567, .has_key = key.p, .key_bytes = key.len};
+    if (key.p)
+        memcpy(slow.key, key.p, key.len < SLOW_KEY_BYTES ? key.len : SLOW_KEY_BYTES);
+    slow.method = METHOD_get;
+    slow_note(&page->slow, &slow);
+}
+
+/* Owned by the caller. */
+static json_object *slow_list(struct scene *scene)
+{
+    char *text;
+    json_object *list;
+    assert_int_equal(render_slow(&scene->board, &text), 0);
+    json_object *root = json_tokener_parse(text);
+    free(text);
+    assert_string_equal(member(root, "slow_ms"), "100");
+    assert_true(json_object_object_get_ex(root, "requests", &list));
+    json_object_get(list);
+    json_object_put(root);
+    return list;
+}
+
+static void check_key(struct slice key, const char *expected)
+{
+    struct scene scene;
+    begin(&scene);
+    note(&scene, 0, 1, key);
+    json_object *list = slow_list(&scene);
+    assert_int_equal(json_object_array_length(list), 1);
+    json_object *slow = json_object_array_get_idx(list, 0);
+    assert_string_equal(member(slow, "duration_ms"), "1.234");
+    assert_string_equal(member(slow, "method"), "get");
+    assert_null(member(slow, "error"));
+    const char *told = member(slow, "key");
+    if (expected)
+        assert_string_equal(told, expected);
+    else
+        assert_null(told);
+    json_object_put(list);
+    end(&scene);
+}
+
+#define KEY(text) slice_of(text, sizeof(text) - 1)
+#define X16(text) text text text text text text text text text text text text text text text text
+
+static void keys_are_text_where_they_are_and_hex_elsewhere(void **state)
+{
+    (void)state;
+    check_key((struct slice){0}, NULL);
+    check_key(KEY(""), "{ \"text\": \"\", \"bytes\": 0 }");
+    check_key(KEY("a\0\"\n"), "{ \"text\": \"a\\u0000\\\"\\n\", \"bytes\": 4 }");
+    check_key(KEY("\xf4\x8f\xbf\xbf"), "{ \"text\": \"\xf4\x8f\xbf\xbf\", \"bytes\": 4 }");
+    check_key(KEY("\xf4\x90\x80\x80"), "{ \"hex\": \"f4908080\", \"bytes\": 4 }");
+    check_key(KEY("\xed\xa0\x80"), "{ \"hex\": \"eda080\", \"bytes\": 3 }");
+    check_key(KEY("\xc0\x80"), "{ \"hex\": \"c080\", \"bytes\": 2 }");
+    check_key(KEY("ab\xc3"), "{ \"hex\": \"6162c3\", \"bytes\": 3 }");
+    check_key(KEY("\x80"), "{ \"hex\": \"80\", \"bytes\": 1 }");
+    check_key(KEY(X16("abcd")), "{ \"text\": \"" X16("abcd") "\", \"bytes\": 64 }");
+    check_key(KEY(X16("abcd") "e"), "{ \"text\": \"" X16("abcd") "\", \"bytes\": 65 }");
+    /* The last character that fits is cut, and left out. */
+    check_key(KEY("a" X16("bc\xc3\xa4")), "{ \"text\": \"abc\xc3\xa4"
+                                          "bc\xc3\xa4"
+                                          "bc\xc3\xa4"
+                                          "bc\xc3\xa4"
+                                          "bc\xc3\xa4"
+                                          "bc\xc3\xa4"
+                                          "bc\xc3\xa4"
+                                          "bc\xc3\xa4"
+                                          "bc\xc3\xa4"
+                                          "bc\xc3\xa4"
+                                          "bc\xc3\xa4"
+                                          "bc\xc3\xa4"
+                                          "bc\xc3\xa4"
+                                          "bc\xc3\xa4"
+                                          "bc\xc3\xa4"
+                                          "bc\", \"bytes\": 65 }");
+    check_key(KEY(X16("\xff\xfe\xff\xfe") "\xff"),
+              "{ \"hex\": \"" X16("fffefffe") "\", \"bytes\": 65 }");
+}
+
+static void slow_requests_are_the_newest_and_in_order(void **state)
+{
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    for (uint64_t i = 0; i < 100; i++)
+        for (unsigned slot = 0; slot < 5; slot++)
+            note(&scene, slot, 10 * i + slot, KEY("k")); /* slot 2 is of nobody */
+    struct board_page *page = (struct board_page *)(uintptr_t)board_page(&scene.board, 4);
+    page->slow.entries[99 % SLOW_ENTRIES].version++; /* it is being written */
+    json_object *list = slow_list(&scene);
+    size_t n = json_object_array_length(list);
+    assert_int_equal(n, 4 * SLOW_ENTRIES - 1);
+    assert_string_equal(member(json_object_array_get_idx(list, 0), "at_ms"), "993");
+    assert_string_equal(member(json_object_array_get_idx(list, 1), "at_ms"), "991");
+    assert_string_equal(member(json_object_array_get_idx(list, n - 1), "at_ms"), "360");
+    json_object_put(list);
+    end(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_number_has_one_series_and_sums_have_all),
         cmocka_unit_test(what_is_unknown_is_null_or_absent),
         cmocka_unit_test(json_lists_every_process_and_says_what_is_wrong),
+        cmocka_unit_test(keys_are_text_where_they_are_and_hex_elsewhere),
+        cmocka_unit_test(slow_requests_are_the_newest_and_in_order),
         cmocka_unit_test(counters_of_the_dead_stay_in_the_sums),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
