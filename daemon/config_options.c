@@ -173,7 +173,7 @@ const struct config_option config_options[] = {
      "error, warning, info or debug."},
 
     {"admin", "tcp", CONFIG_TCP, FIELD(admin_tcp), NULL, 0, 0, NULL,
-     "HOST:PORT of the admin endpoint (HTTP, for people, scripts and Prometheus). May be repeated.\n"
+     "HOST:PORT of the admin endpoint (HTTP, for people, scripts, Prometheus). May be repeated.\n"
      "None by default. Whoever can connect can read what it tells."},
     {"admin", "unix", CONFIG_UNIX, FIELD(admin_unix), NULL, 0, 0, NULL,
      "Path of a Unix socket for the same. May be repeated. None by default."},

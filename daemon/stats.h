@@ -23,10 +23,10 @@ enum stat_type { STAT_COUNTER, STAT_GAUGE, STAT_IDENTITY };
  *
  * X(group, name, type, Prometheus name, Prometheus labels, help)
  * Rows of one group, and of one Prometheus name, stand together. A row without a Prometheus name is
- * not in /metrics.
+ * not in /metrics. Those whose name ends in _ms are seconds there, as all times are.
  */
 #define STATS(X)                                                                                  \
-    X(process, uptime_ms, STAT_GAUGE, "actd_uptime_milliseconds", "", "Time since the start.")    \
+    X(process, uptime_ms, STAT_GAUGE, "actd_uptime_seconds", "", "Time since the start.")         \
     X(process, workers, STAT_GAUGE, "actd_workers", "", "Worker processes that there should be.") \
     X(process, serving, STAT_GAUGE, "actd_workers_serving", "",                                   \
       "Worker processes that answer queries now.")                                                \
@@ -50,7 +50,7 @@ enum stat_type { STAT_COUNTER, STAT_GAUGE, STAT_IDENTITY };
       "Size of the mapping: of the file, not of the memory it takes.")                            \
     X(tree, pss_bytes, STAT_GAUGE, "actd_tree_pss_bytes", "",                                     \
       "Memory that workers have mapped of the tree, each page counted once.")                     \
-    X(tree, pss_age_ms, STAT_GAUGE, "actd_tree_pss_age_milliseconds", "",                         \
+    X(tree, pss_age_ms, STAT_GAUGE, "actd_tree_pss_age_seconds", "",                              \
       "How long ago the oldest part of actd_tree_pss_bytes was asked.")                           \
     X(tree, locked_bytes, STAT_GAUGE, "actd_tree_locked_bytes", "",                               \
       "How much of the mapping the worker that has locked most keeps in memory.")                 \
@@ -121,7 +121,7 @@ enum stat_type { STAT_COUNTER, STAT_GAUGE, STAT_IDENTITY };
       "How much the warm-up has brought into memory, or found there.")                            \
     X(warmup, total_bytes, STAT_GAUGE, "actd_warmup_total_bytes", "",                             \
       "How much there will be at most; 0 without a warm-up.")                                     \
-    X(warmup, eta_ms, STAT_GAUGE, "actd_warmup_eta_milliseconds", "",                             \
+    X(warmup, eta_ms, STAT_GAUGE, "actd_warmup_eta_seconds", "",                                  \
       "How long it will take until the warm-up is done, at the speed that it has.")               \
     X(warmup, generation, STAT_GAUGE, "actd_warmup_generation", "",                               \
       "Running number of the generation that the warm-up is about; 0 without one.")
@@ -129,7 +129,7 @@ enum stat_type { STAT_COUNTER, STAT_GAUGE, STAT_IDENTITY };
 /* One worker process, likewise. The metrics have other names than those of the service, so that a
  * sum over either is right; each sample gets a label with the worker's number. */
 #define WORKER_STATS(X)                                                                         \
-    X(process, uptime_ms, STAT_GAUGE, "actd_worker_uptime_milliseconds", "",                    \
+    X(process, uptime_ms, STAT_GAUGE, "actd_worker_uptime_seconds", "",                         \
       "Time since the worker process was started.")                                             \
     X(faults, minor, STAT_COUNTER, "actd_worker_page_faults_total", "kind=\"minor\"",           \
       "Page faults of the worker process.")                                                     \

@@ -3,6 +3,8 @@
  */
 #include "daemon/admin/metrics.h"
 
+#include "build_config.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -57,17 +59,32 @@ static int collect(const struct board *board, struct collected *ret)
     return 0;
 }
 
-static void print_head(FILE *out, const char *metric, const char *type, const char *help)
+void metrics_print_head(FILE *out, const char *metric, const char *type, const char *help)
 {
     fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", metric, help, metric, type);
+}
+
+static bool is_in_ms(const struct stat_row *row)
+{
+    size_t len = strlen(row->name);
+    return len > 3 && strcmp(row->name + len - 3, "_ms") == 0;
+}
+
+/* Behind its name and labels. */
+static void print_value(FILE *out, const struct stat_row *row, uint64_t value)
+{
+    if (is_in_ms(row))
+        fprintf(out, " %" PRIu64 ".%03" PRIu64 "\n", value / 1000, value % 1000);
+    else
+        fprintf(out, " %" PRIu64 "\n", value);
 }
 
 /* Rows of one metric share a head. */
 static void print_row_head(FILE *out, const struct stat_row *rows, size_t i)
 {
     if (i == 0 || strcmp(rows[i - 1].metric, rows[i].metric) != 0)
-        print_head(out, rows[i].metric, rows[i].type == STAT_COUNTER ? "counter" : "gauge",
-                   rows[i].help);
+        metrics_print_head(out, rows[i].metric, rows[i].type == STAT_COUNTER ? "counter" : "gauge",
+                           rows[i].help);
 }
 
 static void print_rows(FILE *out, const struct stats_report *report)
@@ -78,9 +95,10 @@ static void print_rows(FILE *out, const struct stats_report *report)
             continue;
         print_row_head(out, stat_rows, i);
         const char *open = *row->labels ? "{" : "", *close = *row->labels ? "}" : "";
-        if (report->values[i] != STAT_UNKNOWN)
-            fprintf(out, "%s%s%s%s %" PRIu64 "\n", row->metric, open, row->labels, close,
-                    report->values[i]);
+        if (report->values[i] == STAT_UNKNOWN)
+            continue;
+        fprintf(out, "%s%s%s%s", row->metric, open, row->labels, close);
+        print_value(out, row, report->values[i]);
     }
 }
 
@@ -93,9 +111,11 @@ static void print_worker_rows(FILE *out, const struct collected *collected)
         print_row_head(out, worker_stat_rows, i);
         for (size_t w = 0; w < collected->n_workers; w++) {
             const struct worker_report *worker = &collected->workers[w];
-            if (collected->is_shown[w] && worker->values[i] != STAT_UNKNOWN)
-                fprintf(out, "%s{worker=\"%" PRIu32 "\"%s%s} %" PRIu64 "\n", row->metric,
-                        worker->number, *row->labels ? "," : "", row->labels, worker->values[i]);
+            if (!collected->is_shown[w] || worker->values[i] == STAT_UNKNOWN)
+                continue;
+            fprintf(out, "%s{worker=\"%" PRIu32 "\"%s%s}", row->metric, worker->number,
+                    *row->labels ? "," : "", row->labels);
+            print_value(out, row, worker->values[i]);
         }
     }
 }
@@ -103,7 +123,7 @@ static void print_worker_rows(FILE *out, const struct collected *collected)
 static void print_methods(FILE *out, const struct stats_report *report)
 {
 #define X(name, help, worker_help)                                                                \
-    print_head(out, "actd_method_" #name "_total", "counter", help);                              \
+    metrics_print_head(out, "actd_method_" #name "_total", "counter", help);                      \
     for (size_t i = 0; i < N_METHODS; i++)                                                        \
         fprintf(out, "actd_method_" #name "_total{method=\"%s\"} %" PRIu64 "\n", method_names[i], \
                 report->method[i].name);
@@ -121,13 +141,63 @@ static void print_worker_method(FILE *out, const char *metric, uint32_t number, 
 static void print_worker_methods(FILE *out, const struct collected *collected)
 {
 #define X(name, help, worker_help)                                                                \
-    print_head(out, "actd_worker_" #name "_total", "counter", worker_help);                       \
+    metrics_print_head(out, "actd_worker_" #name "_total", "counter", worker_help);               \
     for (size_t w = 0; w < collected->n_workers; w++)                                             \
         for (size_t i = 0; i < N_METHODS && collected->is_shown[w]; i++)                          \
             print_worker_method(out, "actd_worker_" #name "_total", collected->workers[w].number, \
                                 i, collected->workers[w].method[i].name);
     METHOD_STATS(X)
 #undef X
+}
+
+void metrics_print_seconds(FILE *out, uint64_t ns)
+{
+    fprintf(out, "%" PRIu64 ".%09" PRIu64, ns / 1000000000, ns % 1000000000);
+}
+
+/* Buckets that are told: 1 us to 17 s, each four times the one before. */
+#define FIRST_BUCKET 2
+#define LAST_BUCKET  26
+#define BUCKET_STEP  2
+
+#define DURATION "actd_request_duration_seconds"
+
+static void print_duration(FILE *out, const char *method, const char *pages,
+                           const struct latency *latency)
+{
+    uint64_t n = 0, told = 0;
+    unsigned next = FIRST_BUCKET;
+    for (unsigned i = 0; i < LATENCY_BUCKETS; i++)
+        n += latency->counts[i];
+    for (unsigned i = 0; n > 0 && i <= LAST_BUCKET; i++) {
+        told += latency->counts[i];
+        if (i != next)
+            continue;
+        next += BUCKET_STEP;
+        fprintf(out, DURATION "_bucket{method=\"%s\",pages=\"%s\",le=\"", method, pages);
+        metrics_print_seconds(out, LATENCY_LEAST_NS << i);
+        fprintf(out, "\"} %" PRIu64 "\n", told);
+    }
+    if (n == 0)
+        return;
+    fprintf(out, DURATION "_bucket{method=\"%s\",pages=\"%s\",le=\"+Inf\"} %" PRIu64 "\n", method,
+            pages, n);
+    fprintf(out, DURATION "_sum{method=\"%s\",pages=\"%s\"} ", method, pages);
+    metrics_print_seconds(out, latency->sum_ns);
+    fprintf(out, "\n" DURATION "_count{method=\"%s\",pages=\"%s\"} %" PRIu64 "\n", method, pages,
+            n);
+}
+
+static void print_durations(FILE *out, const struct stats_report *report)
+{
+    metrics_print_head(
+        out, DURATION, "histogram",
+        "How long requests took on the server, cold ones that had to wait for pages and "
+        "warm ones. Of those in one slice one in 16 is measured and stands for all.");
+    for (size_t i = 0; i < N_METHODS; i++) {
+        print_duration(out, method_names[i], "warm", &report->latency[i].warm);
+        print_duration(out, method_names[i], "cold", &report->latency[i].cold);
+    }
 }
 
 int metrics_render(const struct board *board, char **ret)
@@ -145,7 +215,11 @@ int metrics_render(const struct board *board, char **ret)
         print_worker_rows(out, &collected);
         print_worker_methods(out, &collected);
         release(&collected);
-        print_head(out, "actd_ready", "gauge", "1 if the service is ready for queries.");
+        print_durations(out, &collected.report);
+        metrics_print_process(out);
+        metrics_print_head(out, "actd_build_info", "gauge", "1; the version is its label.");
+        fputs("actd_build_info{version=\"" ACTD_VERSION "\"} 1\n", out);
+        metrics_print_head(out, "actd_ready", "gauge", "1 if the service is ready for queries.");
         fprintf(out, "actd_ready %d\n", board_unready_reason(board, line, sizeof line) ? 0 : 1);
         r = ferror(out) ? -ENOMEM : 0;
     }

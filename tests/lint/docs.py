@@ -99,7 +99,7 @@ def check_statistics():
     compare("statistic of methods", columns + times, documented, "docs/STATISTICS.md")
     metrics = [name for row in rows + worker_rows if (name := row[3].strip('"'))]
     metrics += [f"actd_{of}_{column}_total" for column in columns for of in ("method", "worker")]
-    metrics += ["actd_ready"]
+    metrics += ["actd_ready", "actd_build_info", "actd_request_duration_seconds"]
     documented = re.findall(r"`(actd_\w+?)(?:\{[^`]*\})?`", text)
     compare("metric", dict.fromkeys(metrics), dict.fromkeys(documented), "docs/STATISTICS.md")
 

@@ -43,7 +43,8 @@ def test_nothing_is_slow_at_first(cities):
 @pytest.mark.parametrize("mode", ["offload", "inline"])
 def test_a_request_that_waits_for_the_disk_is_told_with_what_it_waited_for(tmp_path, tree, mode):
     settings = {"cold.mode": mode, "admin.slow_ms": SLOW_MS}
-    with cold.cold_daemon(tmp_path, tree.path, settings) as (disk, daemon), daemon.client() as client:
+    serving = cold.cold_daemon(tmp_path, tree.path, settings)
+    with serving as (disk, daemon), daemon.client() as client:
         pid = client.call("info")["pid"]
         faults = daemon.proc_faults(pid)[1]
         disk.delay_us = DELAY_US
@@ -70,7 +71,8 @@ def test_a_request_that_waits_for_the_disk_is_told_with_what_it_waited_for(tmp_p
 
 def test_the_first_key_of_a_list_and_the_error_are_told(tmp_path, tree):
     settings = {"admin.slow_ms": SLOW_MS, "cold.timeout_ms": 100}
-    with cold.cold_daemon(tmp_path, tree.path, settings) as (disk, daemon), daemon.client() as client:
+    serving = cold.cold_daemon(tmp_path, tree.path, settings)
+    with serving as (disk, daemon), daemon.client() as client:
         disk.delay_us = DELAY_US
         client.call("mget", [b"\xff\xfe" * 50, tree.keys[0]])
         disk.delay_us = cold.FOR_EVER_US
@@ -87,7 +89,8 @@ def test_the_first_key_of_a_list_and_the_error_are_told(tmp_path, tree):
 
 def test_a_worker_keeps_the_last_64(tmp_path, tree):
     settings = {"admin.slow_ms": 1}
-    with cold.cold_daemon(tmp_path, tree.path, settings) as (disk, daemon), daemon.client() as client:
+    serving = cold.cold_daemon(tmp_path, tree.path, settings)
+    with serving as (disk, daemon), daemon.client() as client:
         disk.delay_us = 5000
         keys = iter(tree.keys)
         seen = []

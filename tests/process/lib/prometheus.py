@@ -3,8 +3,10 @@
 import re
 
 NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
-SAMPLE = re.compile(r"([a-z][a-z0-9_]*)(?:\{([^{}]*)\})? ([0-9]+)\Z")
-LABEL = re.compile(r'([a-z][a-z0-9_]*)="([a-z0-9_]+)"\Z')
+SAMPLE = re.compile(r"([a-z][a-z0-9_]*)(?:\{([^{}]*)\})? ([0-9]+(?:\.[0-9]+)?)\Z")
+LABEL = re.compile(r'([a-z][a-z0-9_]*)="([a-z0-9_.]+|\+Inf)"\Z')
+# Behind the name of a histogram.
+PARTS = ("_bucket", "_sum", "_count")
 
 
 class Metric:
@@ -36,7 +38,7 @@ def parse_help(line, metrics):
 def parse_type(line, current, metrics):
     word, name, kind = line[2:].split(" ")
     assert word == "TYPE" and name == current and metrics[name].type is None, line
-    assert kind in ("counter", "gauge"), line
+    assert kind in ("counter", "gauge", "histogram"), line
     assert name.endswith("_total") == (kind == "counter"), f"{name} is a {kind}"
     metrics[name].type = kind
 
@@ -45,11 +47,14 @@ def parse_sample(line, current, metrics):
     match = SAMPLE.match(line)
     assert match, f"no sample: {line!r}"
     name, labels, value = match.groups()
-    assert name == current, f"{name} stands under {current}"
-    assert metrics[name].type, f"{name} has no TYPE"
-    key = parse_labels(labels)
-    assert key not in metrics[name].samples, f"{line!r} twice"
-    metrics[name].samples[key] = int(value)
+    part = name.removeprefix(current) if metrics[current].type == "histogram" else ""
+    assert name == current + part, f"{name} stands under {current}"
+    assert (part in PARTS) == (metrics[current].type == "histogram"), line
+    metric = metrics[current]
+    assert metric.type, f"{name} has no TYPE"
+    key = parse_labels(labels) + ((("", part),) if part else ())
+    assert key not in metric.samples, f"{line!r} twice"
+    metric.samples[key] = float(value) if "." in value else int(value)
 
 
 def parse(text):
@@ -67,6 +72,28 @@ def parse(text):
     for name, metric in metrics.items():
         assert metric.type, f"{name} has no TYPE"
     return metrics
+
+
+class Histogram:
+    """One of a metric's: its buckets as {upper bound: how many up to it}."""
+
+    def __init__(self, metric, **labels):
+        wanted = set(labels.items())
+        self.buckets = {}
+        for labels_of, number in metric.samples.items():
+            found = dict(labels_of)
+            part, bound = found.pop(""), found.pop("le", None)
+            if set(found.items()) != wanted:
+                continue
+            if part == "_bucket":
+                self.buckets[float(bound)] = number
+            elif part == "_sum":
+                self.sum = number
+            else:
+                self.count = number
+        bounds, counts = list(self.buckets), list(self.buckets.values())
+        assert bounds == sorted(bounds) and bounds[-1] == float("inf")
+        assert counts == sorted(counts) and counts[-1] == self.count
 
 
 def value(metrics, name, **labels):
