@@ -356,6 +356,26 @@ def test_after_a_reload_it_is_the_new_file(actd, tree, directory):
     assert not any("(deleted)" in name and "tree.act" in name for name in fds)
 
 
+def test_a_candidate_is_told_too(actd, tree, directory):
+    """While it is warmed up, before it is served."""
+    served = pathlib.Path(shutil.copyfile(paths.CITIES, directory / "served.act"))
+    settings = {"warmup.mode": "read", "warmup.rate_bytes_per_s": 64 * PAGE}
+    daemon = actd(served, settings)
+    os.rename(tree.path, served)
+    daemon.send_signal(signal.SIGHUP)
+
+    def both():
+        told = ask(daemon)
+        return len(told) == 2 and told[1]["source"] != "unknown" and told
+
+    first, second = eventually(both, "a candidate to be looked at")
+    assert first["is_served"] and first["number"] == 1
+    assert not second["is_served"] and second["number"] == 2
+    assert first["size_bytes"] == paths.CITIES.stat().st_size
+    assert second["size_bytes"] == served.stat().st_size
+    assert first["identity"] != second["identity"]
+
+
 def test_refaults_are_the_kernels(actd):
     """Whatever else reads files here, the count lies between what it was before and after."""
     daemon = actd()
