@@ -41,6 +41,7 @@ static size_t length_of(const struct control_message *message)
     case CONTROL_REFUSED:
     case CONTROL_NO_PROFILE:
     case CONTROL_NOT_WARM:
+    case CONTROL_VERIFIED:
         return sizeof *message;
     default:
         return offsetof(struct control_message, generation);

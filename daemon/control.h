@@ -39,6 +39,8 @@ enum control_type {
     CONTROL_WARM,       /* done */
     CONTROL_NO_PROFILE, /* nothing to do, since there is no profile yet: text */
     CONTROL_NOT_WARM,   /* failed: text */
+    /* From a verifier, likewise. */
+    CONTROL_VERIFIED, /* `number`: an enum verify_state; text: the first fault, or why it failed */
 };
 
 #define CONTROL_TEXT_BYTES 640

@@ -6,6 +6,8 @@
 #include "daemon/checker/checker.h"
 #include "daemon/config.h"
 #include "daemon/supervisor/supervisor.h"
+#include "daemon/verifier/verifier.h"
+#include "daemon/warmer/warmer.h"
 #include "daemon/worker/link.h"
 
 #include <errno.h>
@@ -138,13 +140,19 @@ static int run_role(int argc, char **argv)
 {
     struct stat st;
     bool is_worker = argc == 3 && strcmp(argv[1], "--worker") == 0;
-    if (!is_worker && (argc != 2 || strcmp(argv[1], "--checker") != 0))
+    bool is_checker = argc == 2 && strcmp(argv[1], "--checker") == 0;
+    bool is_verifier = argc == 2 && strcmp(argv[1], "--verifier") == 0;
+    bool is_warmer = argc == 4 && strcmp(argv[1], "--warmer") == 0;
+    if (!is_worker && !is_checker && !is_verifier && !is_warmer)
         return -1;
     if (fstat(LINK_CONTROL_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) {
         fprintf(stderr, "actd: %s is for actd's own use\n", argv[1]);
         return EXIT_USAGE;
     }
-    return is_worker ? link_run((unsigned)strtoul(argv[2], NULL, 10)) : checker_run();
+    return is_worker     ? link_run((unsigned)strtoul(argv[2], NULL, 10))
+           : is_checker  ? checker_run()
+           : is_verifier ? verifier_run()
+                         : warmer_run(argv[2], argv[3]);
 }
 
 /* Who starts us may have closed standard streams; what is opened next must not get their numbers:

@@ -3,6 +3,8 @@
  */
 #include "daemon/admin/render.h"
 
+#include "base/clock.h"
+
 #include "build_config.h"
 
 #include <errno.h>
@@ -74,6 +76,67 @@ static json_object *json_board_text(const struct board_text *text)
     return json_text(line);
 }
 
+static const char *verify_state_name(enum verify_state state)
+{
+    static const char *const names[] = {[VERIFY_NEVER] = "never",
+                                        [VERIFY_RUNNING] = "running",
+                                        [VERIFY_GOOD] = "good",
+                                        [VERIFY_FAULTS] = "faults",
+                                        [VERIFY_FAILED] = "failed"};
+    return names[state];
+}
+
+static json_object *json_verify(const struct board *board)
+{
+    const struct verify_progress *verify = &board->head->verify;
+    json_object *object = json_object_new_object();
+    json_object_object_add(object, "state",
+                           json_object_new_string(verify_state_name(verify->state)));
+    json_object_object_add(object, "generation", json_object_new_uint64(verify->generation));
+    json_object_object_add(object, "checked_bytes", json_object_new_uint64(verify->checked_bytes));
+    json_object_object_add(object, "total_bytes", json_object_new_uint64(verify->total_bytes));
+    uint64_t end_ms = verify->ended_ms > 0 ? verify->ended_ms : clock_ms();
+    json_object_object_add(
+        object, "seconds",
+        verify->state == VERIFY_NEVER
+            ? NULL
+            : json_object_new_double((double)(end_ms - verify->began_ms) / 1000));
+    json_object_object_add(object, "text", json_board_text(&verify->text));
+    return object;
+}
+
+static json_object *json_warm(const struct board *board)
+{
+    const struct warmup_progress *warmup = &board->head->warmup;
+    json_object *object = json_object_new_object();
+    json_object_object_add(object, "state", json_object_new_string(warmup_state_name(warmup)));
+    json_object_object_add(object, "mode", json_object_new_string(warmup_mode_name(warmup)));
+    json_object_object_add(object, "generation", json_number(warmup->generation));
+    json_object_object_add(object, "read_bytes", json_number(warmup->read_bytes));
+    json_object_object_add(object, "total_bytes", json_number(warmup->total_bytes));
+    json_object_object_add(object, "eta_ms", json_number(warmup->eta_ms));
+    return object;
+}
+
+/* Takes over root. 0 or -ENOMEM. */
+static int print_json(json_object *root, int flags, char **ret)
+{
+    *ret = strdup(json_object_to_json_string_ext(root, flags));
+    json_object_put(root);
+    return *ret ? 0 : -ENOMEM;
+}
+
+int render_warm(const struct board *board, char **ret)
+{
+    return print_json(json_warm(board), JSON_C_TO_STRING_PLAIN, ret);
+}
+
+int render_verify(const struct board *board, char **ret)
+{
+    return print_json(json_verify(board), JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE,
+                      ret);
+}
+
 int render_json(const struct board *board, char **ret)
 {
     struct stats_report report;
@@ -86,6 +149,7 @@ int render_json(const struct board *board, char **ret)
                            json_text(board_unready_reason(board, line, sizeof line)));
     json_object_object_add(root, "damage", json_board_text(&board->head->damage));
     json_object_object_add(root, "refusal", json_board_text(&board->head->refusal));
+    json_object_object_add(root, "verify", json_verify(board));
     stats_begin(board, &report);
     for (unsigned slot = 0; slot < board->head->n_slots; slot++)
         if (stats_add_worker(board, slot, &report, &worker))
@@ -98,9 +162,7 @@ int render_json(const struct board *board, char **ret)
                            json_object_new_string(report.warmup_mode));
     json_add_methods(root, report.method);
     json_object_object_add(root, "workers", workers);
-    *ret = strdup(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY));
-    json_object_put(root);
-    return *ret ? 0 : -ENOMEM;
+    return print_json(root, JSON_C_TO_STRING_PRETTY, ret);
 }
 
 static json_object *json_generation(const struct generation *generation)
@@ -129,8 +191,5 @@ int render_reload(const struct board *board, bool is_accepted, const char *text,
             json_object_object_add(generation, "damage", json_object_new_string(damage));
         json_object_object_add(root, "serving", generation);
     }
-    *ret = strdup(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN |
-                                                           JSON_C_TO_STRING_NOSLASHESCAPE));
-    json_object_put(root);
-    return *ret ? 0 : -ENOMEM;
+    return print_json(root, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, ret);
 }

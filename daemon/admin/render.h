@@ -11,5 +11,11 @@ int render_json(const struct board *board, char **ret);
 /* The answer to POST /reload, JSON. text: why the file was refused. Likewise. */
 int render_reload(const struct board *board, bool is_accepted, const char *text, char **ret);
 
+/* How far the warm-up is that runs or ran last, JSON. Likewise. */
+int render_warm(const struct board *board, char **ret);
+
+/* The same of the verification. Likewise. */
+int render_verify(const struct board *board, char **ret);
+
 /* The slow requests of all workers, newest first, JSON. Likewise. */
 int render_slow(const struct board *board, char **ret);

@@ -7,6 +7,8 @@
 #include "daemon/admin/metrics.h"
 #include "daemon/admin/render.h"
 #include "daemon/supervisor/crew.h"
+#include "daemon/supervisor/verify.h"
+#include "daemon/supervisor/warmup.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -14,12 +16,21 @@
 
 enum {
     HTTP_OK = 200,
+    HTTP_ACCEPTED = 202,
     HTTP_BAD_REQUEST = 400,
     HTTP_NOT_FOUND = 404,
     HTTP_NOT_ALLOWED = 405,
     HTTP_CONFLICT = 409,
     HTTP_UNAVAILABLE = 503,
 };
+
+static int answer_json(struct admin_request *request, unsigned status,
+                       int (*render)(const struct board *board, char **ret))
+{
+    char *text = NULL;
+    int r = render(request->sources->board, &text);
+    return r < 0 ? r : admin_answer_json(request, status, text);
+}
 
 static int get_livez(struct admin_request *request)
 {
@@ -44,9 +55,7 @@ static int get_readyz(struct admin_request *request)
 
 static int get_stats(struct admin_request *request)
 {
-    char *text = NULL;
-    int r = render_json(request->sources->board, &text);
-    return r < 0 ? r : admin_answer_json(request, HTTP_OK, text);
+    return answer_json(request, HTTP_OK, render_json);
 }
 
 static int get_metrics(struct admin_request *request)
@@ -62,9 +71,7 @@ static int get_metrics(struct admin_request *request)
 
 static int get_slow(struct admin_request *request)
 {
-    char *text = NULL;
-    int r = render_slow(request->sources->board, &text);
-    return r < 0 ? r : admin_answer_json(request, HTTP_OK, text);
+    return answer_json(request, HTTP_OK, render_slow);
 }
 
 static void on_reload_done(struct reload_request *waiting, bool is_accepted, const char *text)
@@ -89,6 +96,50 @@ static int post_reload(struct admin_request *request)
     request->waiting.on_done = on_reload_done;
     reload_ask(request->sources->reload, "POST /reload", &request->waiting);
     return ADMIN_LATER;
+}
+
+static int get_warm(struct admin_request *request)
+{
+    return answer_json(request, HTTP_OK, render_warm);
+}
+
+/* -1: there is none of that name. */
+static int find_mode(const char *name)
+{
+    for (int i = 0; name && warmup_mode_names[i]; i++)
+        if (strcmp(warmup_mode_names[i], name) == 0)
+            return i;
+    return -1;
+}
+
+static int post_warm(struct admin_request *request)
+{
+    int mode = find_mode(admin_request_argument(request, "mode"));
+    if (mode < 0)
+        return admin_answer(request, HTTP_BAD_REQUEST,
+                            "say how: /warm?mode=willneed, read, traverse or restore; none ends "
+                            "the one that runs\n");
+    int r = warmup_ask(request->sources->warmup, (enum warmup_mode)mode);
+    if (r == 0)
+        return answer_json(request, HTTP_ACCEPTED, render_warm);
+    bool is_now = r < 0 || r == WARMUP_UNSERVED || r == WARMUP_STOPPING;
+    return admin_answer(request, is_now ? HTTP_UNAVAILABLE : HTTP_CONFLICT, "%s\n", warmup_text(r));
+}
+
+static int get_verify(struct admin_request *request)
+{
+    return answer_json(request, HTTP_OK, render_verify);
+}
+
+static int post_verify(struct admin_request *request)
+{
+    int r = verify_ask(request->sources->verify);
+    if (r == 0 || r == VERIFY_BUSY)
+        return answer_json(request, HTTP_ACCEPTED, render_verify);
+    return admin_answer(request, HTTP_UNAVAILABLE, "%s\n",
+                        r == VERIFY_UNSERVED   ? "nothing is served yet"
+                        : r == VERIFY_STOPPING ? "actd is stopping"
+                                               : strerror(-r));
 }
 
 static int answer_log_level(struct admin_request *request)
@@ -123,6 +174,8 @@ static const struct route {
     {"/metrics", get_metrics, NULL},
     {"/slow", get_slow, NULL},
     {"/reload", NULL, post_reload},
+    {"/warm", get_warm, post_warm},
+    {"/verify", get_verify, post_verify},
     {"/log-level", answer_log_level, post_log_level},
     /* clang-format on */
 };

@@ -9,6 +9,8 @@
 struct access;
 struct crew;
 struct reload;
+struct verify;
+struct warmup;
 
 struct admin_sources {
     const struct config *config; /* borrowed, as all of these */
@@ -16,4 +18,6 @@ struct admin_sources {
     const struct access *access;
     struct reload *reload;
     struct crew *crew;
+    struct warmup *warmup;
+    struct verify *verify;
 };

@@ -15,6 +15,7 @@
 #include "daemon/config.h"
 #include "daemon/control.h"
 #include "daemon/snapshot.h"
+#include "daemon/temporary.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -26,9 +27,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define EXIT_USAGE 2
@@ -46,10 +45,8 @@
 #define ANSWER_RETRY_MS 10
 
 struct check {
-    const char *path;               /* borrowed from the configuration */
-    const char *directory;          /* for temporary files; borrowed */
-    uint64_t directory_bytes;       /* that temporary files may take there */
-    struct rlimit file_limit;       /* of how large they are: before we have lowered it */
+    const char *path; /* borrowed from the configuration */
+    struct temporary temporary;
     uint64_t next_progress_ms;      /* clock_ms */
     struct act_finding fault;       /* the first one; reason NULL: there is none */
     struct control_message message; /* its generation is filled in as it becomes known */
@@ -124,57 +121,6 @@ static void handle_signals(void)
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
         (void)signal(ignored[i], SIG_IGN);
     (void)sigaction(SIGBUS, &action, NULL);
-    /* The mask is inherited, and a fault whose signal is blocked kills. */
-    sigemptyset(&none);
-    (void)pthread_sigmask(SIG_SETMASK, &none, NULL);
-}
-
-/*
- * Nobody waits for the answer any more: no step of the check is worth finishing. Not
- * PR_SET_PDEATHSIG, which would also come when the supervisor lives on, and only its thread that
- * started us has ended.
- */
-static void *watch_socket(void *context)
-{
-    struct pollfd end = {.fd = CHECKER_CONTROL_FD, .events = POLLRDHUP};
-    (void)context;
-    while (poll(&end, 1, -1) <= 0)
-        ;
-    _exit(EXIT_SUCCESS);
-}
-
-static void start_watching(void)
-{
-    pthread_t thread;
-    /* Without it the check only ends later: nobody is there to hear the answer. */
-    if (pthread_create(&thread, NULL, watch_socket, NULL) == 0)
-        pthread_detach(thread);
-}
-
-static void set_limit(int resource, uint64_t bytes)
-{
-    struct rlimit limit;
-    if (getrlimit((__rlimit_resource_t)resource, &limit) < 0 || limit.rlim_cur <= bytes)
-        return;
-    limit.rlim_cur = bytes;
-    (void)setrlimit((__rlimit_resource_t)resource, &limit);
-}
-
-/*
- * act_verify needs four bits for each byte of the file, and some bytes for each node of its deepest
- * path, in a temporary file where that is much: a sparse file of a terabyte must not fill the disk.
- */
-static void limit_space(void)
-{
-    struct statvfs fs;
-    check.directory = getenv("TMPDIR");
-    if (!check.directory || !*check.directory)
-        check.directory = "/tmp";
-    if (statvfs(check.directory, &fs) == 0)
-        check.directory_bytes = (uint64_t)fs.f_bavail * fs.f_frsize / 2;
-    if (getrlimit(RLIMIT_FSIZE, &check.file_limit) < 0)
-        check.file_limit.rlim_cur = check.file_limit.rlim_max = RLIM_INFINITY;
-    set_limit(RLIMIT_FSIZE, check.directory_bytes);
 }
 
 /* If memory is short, this process is the one to do without. */
@@ -261,7 +207,7 @@ static void refuse_unchecked(int error)
                     " MiB of working space and more, and %s has "
                     "%" PRIu64 " MiB to spare: set TMPDIR to a directory with more, or tree.verify "
                     "to header",
-                    size / 2 / mib, check.directory, check.directory_bytes / mib);
+                    size / 2 / mib, check.temporary.directory, check.temporary.bytes / mib);
     else
         refuse_file("not checked to the end: %s: correct that, or set tree.verify to header",
                     strerror(-error));
@@ -270,7 +216,7 @@ static void refuse_unchecked(int error)
 /* One thread: the others have to answer queries meanwhile. False: refused. */
 static bool verify_all(const struct act *tree)
 {
-    const struct act_verify_options options = {.temporary_directory = check.directory,
+    const struct act_verify_options options = {.temporary_directory = check.temporary.directory,
                                                .n_threads = 1,
                                                .on_finding = on_finding,
                                                .on_progress = on_progress};
@@ -384,9 +330,9 @@ static int copy_if_wanted(int fd, const struct config *config, struct copy *ret)
 /* Copies are not made in the directory for temporary files. */
 static int copy_unlimited(int fd, const struct config *config, struct copy *ret)
 {
-    (void)setrlimit(RLIMIT_FSIZE, &check.file_limit);
+    temporary_unlimit(&check.temporary);
     int r = copy_if_wanted(fd, config, ret);
-    set_limit(RLIMIT_FSIZE, check.directory_bytes);
+    temporary_limit(&check.temporary);
     return r;
 }
 
@@ -456,8 +402,8 @@ int checker_run(void)
     }
     check.path = config.tree_path;
     handle_signals();
-    start_watching();
-    step_back();
+    background_begin(CHECKER_CONTROL_FD);
+    temporary_begin(&check.temporary);
     check_file(&config);
     config_deinit(&config);
     return EXIT_SUCCESS;

@@ -25,6 +25,7 @@
 #include "daemon/supervisor/notify.h"
 #include "daemon/supervisor/reload.h"
 #include "daemon/supervisor/sampler.h"
+#include "daemon/supervisor/verify.h"
 #include "daemon/supervisor/warmup.h"
 
 #include <errno.h>
@@ -57,6 +58,7 @@ struct supervisor {
     struct crew crew;
     struct reload reload;
     struct warmup warmup;
+    struct verify verify;
     struct sampler sampler;
     struct census census;
     unsigned n_sampled; /* workers that served when the sampler was last asked */
@@ -279,6 +281,7 @@ static void drain(struct supervisor *supervisor)
         notify_stopping();
     head->is_draining = true;
     warmup_stop(&supervisor->warmup);
+    verify_stop(&supervisor->verify);
     reload_stop(&supervisor->reload);
     for (unsigned i = 0; i < supervisor->n_listeners; i++) {
         listener_resume(&supervisor->listeners[i]); /* what waits in its queue is taken too */
@@ -534,6 +537,17 @@ static void init_warmup(struct supervisor *supervisor)
     supervisor->reload.warmup = &supervisor->warmup;
 }
 
+static void init_verify(struct supervisor *supervisor)
+{
+    supervisor->verify = (struct verify){
+        .helper = {.loop = &supervisor->loop, .config_fd = supervisor->crew.config_fd},
+        .config = supervisor->config,
+        .progress = &supervisor->board.own_head->verify,
+        .served = &supervisor->reload.current,
+    };
+    verify_init(&supervisor->verify);
+}
+
 /* The workers start while the file is checked. */
 static int start(struct supervisor *supervisor)
 {
@@ -558,7 +572,11 @@ static int start(struct supervisor *supervisor)
                                                  .board = &supervisor->board,
                                                  .access = &supervisor->access,
                                                  .reload = &supervisor->reload,
-                                                 .crew = &supervisor->crew};
+                                                 .crew = &supervisor->crew,
+                                                 .warmup = &supervisor->warmup,
+                                                 .verify = &supervisor->verify};
+    init_warmup(supervisor);
+    init_verify(supervisor);
     init_handles(supervisor);
     r = sampler_start(&supervisor->sampler, &supervisor->board);
     if (r < 0) /* what it tells is unknown then */

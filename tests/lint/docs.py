@@ -100,6 +100,7 @@ def check_statistics():
     metrics = [name for row in rows + worker_rows if (name := row[3].strip('"'))]
     metrics += [f"actd_{of}_{column}_total" for column in columns for of in ("method", "worker")]
     metrics += ["actd_ready", "actd_build_info", "actd_request_duration_seconds"]
+    metrics += ["actd_verify_faults"]
     documented = re.findall(r"`(actd_\w+?)(?:\{[^`]*\})?`", text)
     compare("metric", dict.fromkeys(metrics), dict.fromkeys(documented), "docs/STATISTICS.md")
 

@@ -14,25 +14,33 @@ ALLOWED = {
     # The command line may look into files; it speaks to servers by the library's public calls.
     "client/actctl/": ["base/", "proto/", "client/actctl/", "actc/", "act/"],
     # Shared by both roles.
-    "daemon/": ["base/", "act/", "daemon/board.h", "daemon/config", "daemon/control.h"]
-    + ["daemon/generation.h", "daemon/latency.h", "daemon/methods.h", "daemon/snapshot.h"]
-    + ["daemon/slow.h", "daemon/stats.h", "daemon/usage.h"],
+    "daemon/": ["base/", "act/", "daemon/background.h", "daemon/board.h", "daemon/config"]
+    + ["daemon/control.h", "daemon/generation.h", "daemon/latency.h", "daemon/methods.h"]
+    + ["daemon/slow.h", "daemon/snapshot.h", "daemon/stats.h", "daemon/temporary.h"]
+    + ["daemon/usage.h"],
     "daemon/main.c": ["base/", "daemon/config.h", "daemon/supervisor/supervisor.h"]
-    + ["daemon/worker/link.h", "daemon/checker/checker.h"],
+    + ["daemon/worker/link.h", "daemon/checker/checker.h", "daemon/warmer/warmer.h"]
+    + ["daemon/verifier/verifier.h"],
     # Never parses what a data client sends, never reads the tree.
     "daemon/supervisor/": ["base/", "daemon/board.h", "daemon/config.h", "daemon/control.h"]
     + ["daemon/generation.h", "daemon/stats.h", "daemon/supervisor/", "daemon/usage.h"]
     + ["daemon/admin/admin.h", "daemon/admin/access.h"],
     # Opens and reads a file that may be anything; a process of its own.
     "daemon/checker/": ["base/", "act/", "daemon/config.h", "daemon/control.h"]
-    + ["daemon/snapshot.h", "daemon/checker/"],
+    + ["daemon/snapshot.h", "daemon/background.h", "daemon/temporary.h", "daemon/checker/"],
+    # Reads what is served; likewise.
+    "daemon/verifier/": ["base/", "act/", "daemon/board.h", "daemon/config.h", "daemon/control.h"]
+    + ["daemon/snapshot.h", "daemon/background.h", "daemon/temporary.h", "daemon/verifier/"],
+    # Reads a file that may shrink or hang, and a profile that may be anything; likewise.
+    "daemon/warmer/": ["base/", "act/", "daemon/config.h", "daemon/control.h"]
+    + ["daemon/background.h", "daemon/warmer/"],
     # Never opens a path, listens or talks to systemd.
     "daemon/worker/": ["base/", "act/", "proto/", "daemon/board.h", "daemon/config.h"]
     + ["daemon/control.h", "daemon/methods.h", "daemon/snapshot.h", "daemon/stats.h"]
     + ["daemon/slow.h", "daemon/usage.h", "daemon/worker/"],
     "daemon/admin/": ["base/", "daemon/board.h", "daemon/config.h", "daemon/stats.h"]
     + ["daemon/admin/", "daemon/supervisor/listener.h", "daemon/supervisor/reload.h"]
-    + ["daemon/supervisor/crew.h", "daemon/slow.h"],
+    + ["daemon/supervisor/crew.h", "daemon/slow.h", "daemon/supervisor/warmup.h", "daemon/supervisor/verify.h"],
 }
 
 # What only some may use of other people's.

@@ -80,6 +80,7 @@ def shape(value):
 def test_stats_page_and_stats_method_have_the_same_shape(cities, admin):
     page = http.stats(admin)
     assert page.pop("server") == "actd"
+    assert page.pop("verify")["state"] == "never"
     assert [page.pop(name) for name in ("unready", "damage", "refusal")] == [None] * 3
     with cities.client() as client:
         assert page.pop("version") == client.call("hello")["version"]
@@ -97,7 +98,9 @@ def wait_all_known(daemon):
 
 
 # What is unknown at rest, and then has no sample.
-AT_TIMES = {"actd_warmup_eta_seconds", "actd_request_duration_seconds"}
+AT_TIMES = {
+    "actd_warmup_eta_seconds", "actd_request_duration_seconds", "actd_verify_faults",
+}
 
 # The columns of methods that are in /metrics.
 METHOD_COUNTERS = ["requests", "errors", "hits", "misses", "offloaded"]

@@ -40,6 +40,7 @@ def test_every_statistic_is_documented(cities):
     assert status == 200
     stats = json.loads(text)
     methods = stats.pop("methods")
+    assert stats.pop("verify")["state"] == "never" and "`verify` is a map" in STATISTICS
     single, columns = split_statistics()
     found = {
         f"{group}.{name}"
@@ -64,7 +65,7 @@ def test_every_metric_is_documented(cities):
     single, columns = split_statistics()
     wanted = {(metric, kind) for metric, kind in single.values() if metric[:5] == "actd_"}
     wanted.add(("actd_ready", "gauge"))
-    only_there = {"actd_build_info", "actd_request_duration_seconds"}
+    only_there = {"actd_build_info", "actd_request_duration_seconds", "actd_verify_faults"}
     only_there |= {name for name in metrics if name.startswith("process_")}
     assert all(f"`{name}`" in STATISTICS for name in only_there)
     assert set(re.findall(r"`(process_\w+)`", STATISTICS)) <= only_there

@@ -445,7 +445,7 @@ def test_bad_numbers_of_workers_are_refused(value):
     assert "daemon.workers" in result.stderr
 
 
-@pytest.mark.parametrize("args", [["--worker", "0"], ["--checker"]])
+@pytest.mark.parametrize("args", [["--worker", "0"], ["--checker"], ["--verifier"]])
 def test_roles_are_not_for_the_command_line(args):
     result = run(*args)
     assert result.returncode == 2
