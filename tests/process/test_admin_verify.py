@@ -107,7 +107,8 @@ def test_a_digest_that_differs_is_told(tmp_path, actd):
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    return cold.build(tmp_path_factory.mktemp("tree") / "tree.act", 50000)
+    """So large that a verification tells on its way how far it is: it does each MiB."""
+    return cold.build(tmp_path_factory.mktemp("tree") / "tree.act", 200000)
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def test_one_runs_at_a_time_and_queries_go_on(slow, tree):
     disk, daemon = slow
     with daemon.client() as client:
         assert client.call("get", tree.keys[0]) == tree.values[tree.keys[0]]
-        disk.delay_us = 2000
+        disk.delay_us = 10000
         first = ask(daemon, "/verify", "POST")
         assert (first["state"], first["generation"]) == ("running", 1)
         pid = process_of(daemon, "--verifier")
