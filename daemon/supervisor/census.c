@@ -25,6 +25,8 @@
 #define LOOK_PART 20
 /* A save that was due and not possible (a warm-up runs) is tried again after that. */
 #define RETRY_MS 1000
+/* For so long what was restored counts as in memory, where nobody can tell. */
+#define RESTORED_MS (3600 * (uint64_t)1000)
 /* What census_stop waits for a disk that may hang. */
 #define STOP_MS 2000
 
@@ -221,6 +223,23 @@ static bool is_still_worth(struct census *census, const struct census_file *file
     return !is_late && is_same && is_worthy;
 }
 
+/* Adds what the profile has, if it was restored lately. One that cannot be read, or is of another
+ * file, has nothing to add. */
+static void add_restored(struct census *census, const struct act_profile *about,
+                         struct act_pages *pages)
+{
+    struct act_pages *before;
+    uint64_t first, n, at = 0;
+    pthread_mutex_lock(&census->lock);
+    bool is_lately = census->restored_ms != 0 && clock_ms() - census->restored_ms < RESTORED_MS;
+    pthread_mutex_unlock(&census->lock);
+    if (!is_lately || act_profile_read(census->saver.path, about, NULL, &before, NULL) != 0)
+        return;
+    for (; act_pages_next(before, at, &first, &n); at = first + n)
+        act_pages_add(pages, first, n);
+    act_pages_free(before);
+}
+
 static void save(struct census *census, const struct census_file *file, enum job job)
 {
     enum resident_source source;
@@ -242,6 +261,8 @@ static void save(struct census *census, const struct census_file *file, enum job
                                 .root_offset = generation->root_offset,
                                 .source = resident_pages_source(source),
                                 .saved_s = (uint64_t)time(NULL)};
+    if (source == RESIDENT_PAGEMAP)
+        add_restored(census, &about, pages);
     if (saver_write(&census->saver, &about, pages) == 0) {
         told->pages = act_pages_count(pages);
         told->saved_ms = clock_ms();
@@ -407,7 +428,7 @@ void census_get(struct census *census, struct census_view *ret)
     pthread_mutex_unlock(&census->lock);
 }
 
-void census_allow(struct census *census, bool is_whole)
+void census_allow(struct census *census, bool is_whole, bool is_restored)
 {
     if (!census->is_running || !census->saver.path)
         return;
@@ -418,6 +439,7 @@ void census_allow(struct census *census, bool is_whole)
         log_info("generation %" PRIu64 " is a copy in memory, so no profile of it is saved",
                  generation->number);
     census->may_save = true;
+    census->restored_ms = is_restored ? clock_ms() : 0;
     census->save_ms = clock_ms() + census->save_interval_ms;
     census->last_save_ms = is_whole ? 0 : census->save_ms;
     pthread_cond_signal(&census->wake);

@@ -74,6 +74,7 @@ struct census {
     struct census_generation results[CENSUS_FILES];
     bool is_wanted;
     bool may_save;
+    uint64_t restored_ms;     /* when a profile was restored; 0: none was */
     uint64_t save_ms;         /* when the next save is due */
     uint64_t look_ms;         /* likewise the next look, if it is wanted */
     uint64_t last_save_ms;    /* not before then is the last one made */
@@ -101,10 +102,12 @@ void census_get(struct census *census, struct census_view *ret);
 /*
  * The start's warm-up has ended, or there is none: what is in memory may be saved.
  *
- * is_whole  it has done what it should: a stop may save at once. Else only one that comes later
- *           than the first save after profile_interval_ms.
+ * is_whole     it has done what it should: a stop may save at once. Else only one that comes later
+ *              than the first save after profile_interval_ms.
+ * is_restored  it has brought in what is in the profile. Where only the workers' mappings tell what
+ *              is in memory, that counts as well, for an hour: nobody has touched it yet.
  */
-void census_allow(struct census *census, bool is_whole);
+void census_allow(struct census *census, bool is_whole, bool is_restored);
 
 /* Saves for the last time, if there is something to save. True: on_looked will be called when the
  * workers may end. False: they may at once. */

@@ -360,6 +360,24 @@ static void on_warm_progress(void *context)
     tell_status(context);
 }
 
+/* What is in memory of the served generation may be saved, as soon as that is as it should be. */
+static void allow_saving(struct supervisor *supervisor)
+{
+    const struct warmup_progress *warmup = &supervisor->board.head->warmup;
+    bool has_one = warmup->generation == supervisor->reload.current.generation.number;
+    bool is_done = has_one && warmup->state == WARMUP_DONE;
+    bool has_none = !has_one && supervisor->config->warmup_mode == WARMUP_NONE;
+    if (!warmup_is_running(&supervisor->warmup))
+        census_allow(&supervisor->census, is_done || has_none,
+                     is_done && warmup->mode == WARMUP_RESTORE);
+}
+
+static void on_saved(void *context, uint64_t pages)
+{
+    struct supervisor *supervisor = context;
+    warmup_on_profile(&supervisor->warmup, pages * ACT_PAGE_BYTES);
+}
+
 static void on_warm(void *context, uint64_t generation)
 {
     struct supervisor *supervisor = context;

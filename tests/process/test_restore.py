@@ -106,12 +106,13 @@ def test_what_was_in_memory_is_there_again(place, user):
         assert place.disk.bytes <= 0.05 * len(saved.pages) * PAGE
 
 
-def test_it_is_as_good_after_many_restarts(place):
-    """Also where nobody asks for anything."""
-    saved = first = place.work()
+@pytest.mark.parametrize("user", [None, NOBODY], ids=["owner", "other"])
+def test_it_is_as_good_after_many_restarts(place, user):
+    """Also where nobody asks for anything, so that no worker touches what was restored."""
+    saved = first = place.work(user=user)
     for _ in range(3):
         place.forget()
-        with place.restoring():
+        with place.restoring(user=user):
             check_restored(place, saved)
         saved = profile.read(place.kept)
     assert len(saved.pages & first.pages) >= 0.9 * len(first.pages)

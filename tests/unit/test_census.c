@@ -160,7 +160,7 @@ static void nothing_is_saved_before_it_is_allowed(void **state)
 static void it_is_saved_again_and_again(void **state)
 {
     (void)state;
-    census_allow(&scene.census, true);
+    census_allow(&scene.census, true, false);
     wait_saved(2);
     assert_int_equal(scene.saved_pages, N_PAGES);
     check_profile(1);
@@ -173,7 +173,7 @@ static void a_warm_up_stops_it(void **state)
 {
     (void)state;
     scene.board.own_head->warmup.state = WARMUP_RUNNING;
-    census_allow(&scene.census, true);
+    census_allow(&scene.census, true, false);
     check_not_saved();
     assert_false(census_begin_last(&scene.census));
     assert_int_equal(access(scene.profile, F_OK), -1);
@@ -183,7 +183,7 @@ static void it_goes_on_after_the_warm_up(void **state)
 {
     (void)state;
     scene.board.own_head->warmup.state = WARMUP_RUNNING;
-    census_allow(&scene.census, true);
+    census_allow(&scene.census, true, false);
     check_not_saved();
     scene.board.own_head->warmup.state = WARMUP_DONE;
     wait_saved(1);
@@ -193,7 +193,7 @@ static void damage_stops_it(void **state)
 {
     (void)state;
     scene.board.own_head->is_damaged = true;
-    census_allow(&scene.census, true);
+    census_allow(&scene.census, true, false);
     check_not_saved();
     assert_false(census_begin_last(&scene.census));
 }
@@ -202,7 +202,7 @@ static void a_copy_is_not_saved(void **state)
 {
     (void)state;
     scene.reload.current.generation.hold = GENERATION_COPIED;
-    census_allow(&scene.census, true);
+    census_allow(&scene.census, true, false);
     check_not_saved();
     assert_false(census_begin_last(&scene.census));
 }
@@ -210,7 +210,7 @@ static void a_copy_is_not_saved(void **state)
 static void a_stop_saves_at_once(void **state)
 {
     (void)state;
-    census_allow(&scene.census, true);
+    census_allow(&scene.census, true, false);
     assert_true(census_begin_last(&scene.census));
     run_loop(DEADLINE_MS, UINT32_MAX, 1);
     assert_int_equal(scene.n_looked, 1);
@@ -224,7 +224,7 @@ static void a_stop_saves_at_once(void **state)
 static void a_stop_waits_for_the_last_one(void **state)
 {
     (void)state;
-    census_allow(&scene.census, true);
+    census_allow(&scene.census, true, false);
     assert_true(census_begin_last(&scene.census));
     census_too_late(&scene.census);
     assert_true(census_stop(&scene.census));
@@ -236,7 +236,7 @@ static void a_stop_waits_for_the_last_one(void **state)
 static void after_a_failed_warm_up_a_stop_does_not_save(void **state)
 {
     (void)state;
-    census_allow(&scene.census, false);
+    census_allow(&scene.census, false, false);
     assert_false(census_begin_last(&scene.census));
     check_not_saved();
 }
@@ -244,7 +244,7 @@ static void after_a_failed_warm_up_a_stop_does_not_save(void **state)
 static void but_one_that_comes_later_does(void **state)
 {
     (void)state;
-    census_allow(&scene.census, false);
+    census_allow(&scene.census, false, false);
     wait_saved(1);
     assert_true(census_begin_last(&scene.census));
     wait_saved(2);
@@ -253,7 +253,7 @@ static void but_one_that_comes_later_does(void **state)
 static void the_next_one_is_of_the_new_generation(void **state)
 {
     (void)state;
-    census_allow(&scene.census, true);
+    census_allow(&scene.census, true, false);
     wait_saved(1);
     check_profile(1);
     scene.reload.candidate = make_file(2);
@@ -272,7 +272,7 @@ static void a_failure_is_counted(void **state)
 {
     (void)state;
     assert_int_equal(mkdir(scene.profile, 0700), 0);
-    census_allow(&scene.census, true);
+    census_allow(&scene.census, true, false);
     run_loop(INTERVAL_MS * 5 / 2, UINT32_MAX, UINT32_MAX);
     assert_true(scene.board.head->profile.n_failures >= 1);
     assert_int_equal(scene.board.head->profile.n_saves, 0);
