@@ -627,19 +627,21 @@ static void deinit(struct supervisor *supervisor)
 
 int supervisor_run(const struct config *config)
 {
+    char error[1024];
+    struct access access;
+    if (access_init(&access, config, error, sizeof error) < 0) {
+        log_error("cannot start: %s", error);
+        return EXIT_FAILURE;
+    }
     struct supervisor *supervisor = calloc(1, sizeof *supervisor);
     if (!supervisor || uv_loop_init(&supervisor->loop) < 0) {
         log_error("cannot start: out of memory or files");
         free(supervisor);
         return EXIT_FAILURE;
     }
-    char error[1024];
-    if (access_init(&supervisor->access, config, error, sizeof error) < 0) {
-        log_error("cannot start: %s", error);
-        return EXIT_FAILURE;
-    }
     signal(SIGPIPE, SIG_IGN);
     supervisor->config = config;
+    supervisor->access = access;
     supervisor->max_connections = fit_connections(config);
     int r = start(supervisor);
     if (r < 0) {

@@ -16,9 +16,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define EXIT_USAGE 2
 
@@ -49,6 +51,24 @@ __attribute__((format(printf, 2, 3))) static void answer(enum verify_state state
     va_end(args);
     while (control_send(VERIFIER_CONTROL_FD, &message, -1) == CONTROL_FULL)
         (void)poll(NULL, 0, ANSWER_RETRY_MS);
+}
+
+/* A page cannot be had. Nothing here but what a signal handler may do. */
+static void on_sigbus(int number, siginfo_t *info, void *context)
+{
+    static const struct control_message lost = {
+        .type = CONTROL_VERIFIED,
+        .number = VERIFY_FAULTS,
+        .text = "it was truncated while it was read, or reading it failed"};
+    (void)context;
+    if (info->si_code != BUS_ADRERR && info->si_code != BUS_MCEERR_AR) {
+        (void)signal(number, SIG_DFL);
+        (void)raise(number);
+        return;
+    }
+    while (control_send(VERIFIER_CONTROL_FD, &lost, -1) == CONTROL_FULL)
+        (void)poll(NULL, 0, ANSWER_RETRY_MS);
+    _exit(EXIT_SUCCESS);
 }
 
 static void on_finding(void *context, const struct act_finding *finding)
@@ -142,12 +162,14 @@ int verifier_run(void)
 {
     struct stat st;
     struct verifier verifier = {0};
+    const struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
     if (fstat(VERIFIER_CONTROL_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) {
         log_error("--verifier is for actd itself, which calls it to verify what it serves; for "
                   "people there is actctl verify");
         return EXIT_USAGE;
     }
     background_begin(VERIFIER_CONTROL_FD);
+    (void)sigaction(SIGBUS, &action, NULL);
     temporary_begin(&verifier.temporary);
     int r = config_receive(&verifier.config, VERIFIER_CONFIG_FD);
     if (r != 0) {

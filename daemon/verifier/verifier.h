@@ -15,7 +15,7 @@
 /*
  * The whole life of the process. It is told the generation (CONTROL_GENERATION), sends
  * CONTROL_PROGRESS some times a second while it goes on, and CONTROL_VERIFIED at the end. A page
- * that cannot be had ends it by SIGBUS.
+ * that cannot be had is a fault.
  *
  * The status to exit with: 0, or 2: these are not the descriptors that a supervisor gives.
  */
