@@ -72,7 +72,8 @@ static void texts_that_do_not_fit_are_refused(void **state)
     const struct {
         size_t len;
         const char *text;
-    } odd[] = {{1, "x"}, {4, "path"}, {5, "path"}, {3, "a\0b"}, {6, "a\0b\0c"}, {5, "a\0b\0"}};
+    } odd[] = {{1, "x"},    {4, "path"},    {5, "path"},       {3, "a\0b"},
+               {4, "a\0b"}, {5, "a\0b\0c"}, {8, "a\0b\0c\0d"}, {7, "a\0b\0c\0"}};
     config_init(&config);
     for (size_t i = 0; i < N_ELEMENTS(odd); i++) {
         int fd = memfd_create("config", MFD_CLOEXEC);
