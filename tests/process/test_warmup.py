@@ -11,7 +11,7 @@ import time
 import pytest
 
 from lib import cold, http, paths
-from lib.daemon import environment
+from lib.daemon import environment, is_sanitized
 from lib.notify import Manager
 from lib.processes import wait_gone
 from lib.slow_disk import SlowDisk, residency
@@ -126,7 +126,8 @@ def test_without_a_mode_nothing_is_brought_in(disk, untouched):
 
 
 def test_a_copy_in_memory_needs_none(actd):
-    daemon = actd(settings={"warmup.mode": "read", "tree.map_min_bytes": "1G", "log.level": "debug"})
+    settings = {"warmup.mode": "read", "tree.map_min_bytes": "1G", "log.level": "debug"}
+    daemon = actd(settings=settings)
     assert daemon.stat("warmup", "state") == "off"
     daemon.wait_log(re.escape("no warm-up of generation 1: it is a copy in memory"))
 
@@ -216,6 +217,8 @@ def waiting(disk):
     ids=["KILL", "SEGV", "BUS"],
 )
 def test_the_service_goes_on_when_it_is_killed(waiting, disk, tree, number, text):
+    if number != signal.SIGKILL and is_sanitized():
+        pytest.skip("a sanitizer makes an exit of it")
     os.kill(waiting.warmer, number)
     if number != signal.SIGKILL:  # the others come when what it reads is there
         disk.go_on()
@@ -303,6 +306,23 @@ def test_a_damaged_tree_is_told_and_served_as_ever(tmp_path, actd, tree):
     daemon.wait_log(r"actd warning: warm-up \(traverse\) of generation 1: the tree in \S+ is "
                     "damaged, after .*; serving without it")
     assert daemon.stat("warmup", "state") == "failed"
+
+
+@pytest.mark.parametrize("mode", ["read", "willneed", "traverse"])
+def test_a_file_that_is_cut_meanwhile_ends_it_and_nothing_else(tmp_path, actd, tree, mode):
+    if mode == "traverse" and is_sanitized():
+        pytest.skip("a sanitizer makes an exit of SIGBUS")
+    path = tmp_path / "cut.act"
+    path.write_bytes(tree.path.read_bytes())
+    size = path.stat().st_size
+    settings = {"warmup.mode": mode, "warmup.ready": "before", "warmup.rate_bytes_per_s": size // 4}
+    daemon = actd(path, settings, wait=" ready: ")
+    workers = daemon.worker_pids()
+    daemon.wait_stat("warmup", "read_bytes", lambda n: n > 0)
+    os.truncate(path, 4096)
+    daemon.wait_log(rf"actd warning: warm-up \({mode}\) of generation 1: .*; serving without it")
+    assert daemon.stat("warmup", "state") == "failed"
+    assert daemon.worker_pids() == workers
 
 
 @pytest.mark.parametrize("arguments", [["read", "0"], ["none", "0"], ["x", "0"]])
