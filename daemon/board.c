@@ -271,9 +271,13 @@ const char *warmup_progress_text(const struct warmup_progress *warmup, char *lin
 {
     uint64_t done = warmup->read_bytes, total = warmup->total_bytes, eta_ms = warmup->eta_ms;
     char left[48] = "";
-    double percent = total > 0 ? (double)done * 100 / (double)total : 0;
+    if (total == 0) { /* it has just begun, and has not said how much there is */
+        snprintf(line, size, "0 %%");
+        return line;
+    }
     if (eta_ms != BOARD_UNKNOWN)
         snprintf(left, sizeof left, ", %" PRIu64 " s left", (eta_ms + 999) / 1000);
+    double percent = (double)done * 100 / (double)total;
     snprintf(line, size, "%d %% of %.1f MiB%s", (int)(percent < 100 ? percent : 100),
              (double)total / (1024 * 1024), left);
     return line;

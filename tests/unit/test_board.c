@@ -197,7 +197,14 @@ static void why_it_is_not_ready(void **state)
     head->n_serving = 1;
     assert_ptr_equal(board_unready_reason(&t.board, line, sizeof line), NULL);
     head->is_ready_after_warmup = true;
-    assert_string_equal(board_unready_reason(&t.board, line, sizeof line), "warming up");
+    assert_string_equal(board_unready_reason(&t.board, line, sizeof line), "warming up: 0 %");
+    head->warmup.read_bytes = (uint64_t)3 << 20;
+    head->warmup.total_bytes = (uint64_t)4 << 20;
+    assert_string_equal(board_unready_reason(&t.board, line, sizeof line),
+                        "warming up: 75 % of 4.0 MiB");
+    head->warmup.eta_ms = 1001;
+    assert_string_equal(board_unready_reason(&t.board, line, sizeof line),
+                        "warming up: 75 % of 4.0 MiB, 2 s left");
     board_text_set(&head->damage, "the file was overwritten");
     head->is_damaged = true;
     assert_string_equal(board_unready_reason(&t.board, line, sizeof line),
