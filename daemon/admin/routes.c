@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "daemon/admin/metrics.h"
+#include "daemon/admin/page/page.h"
 #include "daemon/admin/render.h"
 #include "daemon/supervisor/crew.h"
 #include "daemon/supervisor/verify.h"
@@ -24,12 +25,20 @@ enum {
     HTTP_UNAVAILABLE = 503,
 };
 
-static int answer_json(struct admin_request *request, unsigned status,
-                       int (*render)(const struct board *board, char **ret))
+static const struct admin_header page_headers[] = {
+    {"Content-Security-Policy", page_policy},
+    {"Referrer-Policy", "no-referrer"},
+    {NULL, NULL},
+};
+
+static int get_page(struct admin_request *request)
 {
-    char *text = NULL;
-    int r = render(request->sources->board, &text);
-    return r < 0 ? r : admin_answer_json(request, status, text);
+    request->answer = (struct admin_answer){.status = HTTP_OK,
+                                            .type = "text/html; charset=utf-8",
+                                            .fixed = page_html,
+                                            .fixed_size = page_html_size,
+                                            .headers = page_headers};
+    return ADMIN_ANSWERED;
 }
 
 static int get_livez(struct admin_request *request)
@@ -167,17 +176,8 @@ static const struct route {
     const char *url;
     admin_handler get, post; /* NULL: not with this method */
 } routes[] = {
-    /* clang-format off */
-    {"/livez", get_livez, NULL},
-    {"/readyz", get_readyz, NULL},
-    {"/stats", get_stats, NULL},
-    {"/metrics", get_metrics, NULL},
-    {"/slow", get_slow, NULL},
-    {"/reload", NULL, post_reload},
-    {"/warm", get_warm, post_warm},
-    {"/verify", get_verify, post_verify},
-    {"/log-level", answer_log_level, post_log_level},
-    /* clang-format on */
+    {"/", get_page, NULL},       {"/livez", get_livez, NULL},     {"/readyz", get_readyz, NULL},
+    {"/stats", get_stats, NULL}, {"/metrics", get_metrics, NULL}, {"/reload", NULL, post_reload},
 };
 #define N_ROUTES (sizeof routes / sizeof *routes)
 

@@ -23,11 +23,11 @@ function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** The next of 1, 2, 5, 10, 20 ... */
+/** The end of an axis. */
 function roundUp(value) {
   if (value <= 1) return 1;
   const unit = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].find((n) => n * unit >= value) * unit;
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((n) => n * unit >= value) * unit;
 }
 
 class Chart {
@@ -91,7 +91,7 @@ class Chart {
     const sum = last.some(isKnown) && this.series.length > 1 && this.isSum()
       ? last.reduce((a, b) => (a ?? 0) + (b ?? 0), 0) : last[0];
     setText(this.now, rateText(sum));
-    setText(this.max, `${countText(top)} ${this.unit}`);
+    setText(this.max, `${top < 2 ? top : countText(top)} ${this.unit}`);
     this.values.forEach((value, i) => setText(value, rateText(last[i])));
     this.svg.setAttribute('aria-label', `${this.title}, ${this.unit}, over five minutes. ` +
       `${this.series.map(({ label }, i) => `${label}: now ${rateText(last[i])}`).join(', ')}, ` +

@@ -29,8 +29,8 @@ const char page_policy[] =
     "style-src 'sha256-$(digest "$style")'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-const unsigned char page_html[] = {
-$(od -An -v -tu1 "$work/page" | sed 's/ *\([0-9][0-9]*\)/\1,/g')
+const char page_html[] = {
+$(od -An -v -td1 "$work/page" | sed 's/ *\(-*[0-9][0-9]*\)/\1,/g')
 };
 const size_t page_html_size = sizeof page_html;
 END

@@ -110,10 +110,11 @@ class ResidencyMap {
     this.generation = generation;
     this.pageBytes = pageBytes;
     const isUnknown = !generation.regions;
-    const age = isKnown(generation.age_ms) ? `, ${durationText(generation.age_ms)} ago` : '';
+    const age = shown(generation.age_ms, (ms) => (ms < 1500 ? 'now' : `${durationText(ms)} ago`));
     setText(this.title, `Generation ${countText(generation.number)}` +
       (generation.is_served === false ? ', not served yet' : ''));
-    setText(this.source, (SOURCES[generation.source] ?? generation.source ?? SOURCES.unknown) + age);
+    setText(this.source, (SOURCES[generation.source] ?? generation.source ?? SOURCES.unknown) +
+      (isKnown(generation.age_ms) ? `, ${age}` : ''));
     this.why.hidden = !isUnknown;
     this.scale.hidden = isUnknown;
     this.canvas.setAttribute('aria-label', this.label());

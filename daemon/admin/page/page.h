@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 /* UTF-8, not ended by a NUL. */
-extern const unsigned char page_html[];
+extern const char page_html[];
 extern const size_t page_html_size;
 
 /* The Content-Security-Policy that belongs to it. */
