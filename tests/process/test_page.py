@@ -6,10 +6,11 @@ import base64
 import hashlib
 import json
 import re
+import signal
 
 import pytest
 
-from lib import http, paths, rpc
+from lib import http, paths
 from lib.browser import Browser
 from lib.daemon import Daemon
 from lib.waiting import eventually
@@ -145,8 +146,10 @@ def test_text_from_the_server_stays_text(browser, actd, tmp_path):
     bad.write_bytes(b"<script>")
     with browser.open(url_of(daemon)) as page:
         page.wait(IS_THERE)
+        page.wait("document.querySelector('#maps canvas')")
         elements = page.evaluate("document.querySelectorAll('img, b, script').length")
         bad.rename(tree)
+        daemon.send_signal(signal.SIGHUP)
         page.wait_text("#refusal", "<img src=x onerror=alert(1)><b>.act")
         assert page.text("#refused") != "0"
         assert page.evaluate("document.querySelectorAll('img, b, script').length") == elements
@@ -256,10 +259,14 @@ MIB = 1 << 20
 
 
 def generation(regions, **other):
+    """One whose last region has a single page."""
     return {"number": 1, "identity": "18446744073709551615", "is_served": True,
             "size_bytes": len(regions) * MIB - 4096 * 255, "source": "mincore",
             "resident_bytes": sum(regions) * 4096, "age_ms": 0, "took_ms": 1, "region_bytes": MIB,
             "regions": regions, **other}
+
+
+UNKNOWN = {"source": "unknown", "resident_bytes": None, "regions": None}
 
 
 def residency(*generations):
@@ -303,9 +310,14 @@ def test_the_map_draws_the_regions(browser, cities, scheme, n, width):
         for (less, before), (more, after) in steps:
             if less == more:
                 assert before == after
-            else:
-                assert (before > after if scheme == "light" else before < after), (less, more)
-        assert len(drawn) == n
+            elif less == 0:  # none at all is a step of its own
+                assert before != after
+            else:  # colours are rounded
+                assert (after - before if scheme == "dark" else before - after) > -0.005
+        (least, at_least), (most, at_most) = next(pair for pair in drawn if pair[0] > 0), drawn[-1]
+        assert len(drawn) == n and most == 1
+        lightest, darkest = max(at_least, at_most), min(at_least, at_most)
+        assert n == 1 or (lightest + 0.05) / (darkest + 0.05) > 4.5
 
 
 def test_the_map_is_of_what_residency_tells(page, cities):
@@ -317,8 +329,6 @@ def test_the_map_is_of_what_residency_tells(page, cities):
         shown = page.evaluate("actd.state.residency?.generations ?? []")
         return told and shown and told[0]["regions"] == shown[0]["regions"] and shown[0]
 
-    if http.fetch(address, "/residency")[0] == 404:
-        pytest.fail("there is no /residency")
     same = eventually(look, "the page and /residency to agree")
     assert same["source"] == "mincore" and same["size_bytes"] == paths.CITIES.stat().st_size
     page.wait_polls()
@@ -332,10 +342,11 @@ def test_the_map_is_of_what_residency_tells(page, cities):
 
 
 def test_an_unknown_map_says_why(page):
-    unknown = generation([0] * 64, source="unknown", resident_bytes=None, regions=None, age_ms=None)
-    page.answer("/residency", residency(unknown))
-    page.wait("document.querySelector('.map .readout.muted')?.checkVisibility()")
-    assert "only the owner" in page.text(".map .readout.muted")
+    page.answer("/residency", residency({**generation([0] * 64), **UNKNOWN, "age_ms": None}))
+    page.wait_text(".map .why", "is being found out")
+    page.answer("/residency", residency({**generation([0] * 64), **UNKNOWN}))
+    page.wait_text(".map .why", "only the owner")
+    assert page.evaluate("document.querySelector('.map .why').checkVisibility()")
     label = page.evaluate("document.querySelector('#maps canvas').getAttribute('aria-label')")
     assert label == "Map of 63.0 MiB: what is in memory is unknown."
     assert page.text("#resident") == "–"
@@ -348,7 +359,7 @@ def test_an_unknown_map_says_why(page):
     })()""")
     assert colours > 1
     page.answer("/residency", residency(generation([256] * 63 + [1])))
-    page.wait("!document.querySelector('.map .readout.muted').checkVisibility()")
+    page.wait("!document.querySelector('.map .why').checkVisibility()")
 
 
 def test_each_generation_has_a_map(page):
@@ -459,3 +470,234 @@ def test_nothing_is_asked_while_nobody_looks(browser, cities):
         # The line is not drawn through the time that nobody has looked at.
         assert page.evaluate("document.querySelector('.chart .first').getAttribute('d')"
                              ".match(/M/g).length") == 2
+
+
+# For whom it is
+
+
+FOCUSED = """(() => {
+    const at = document.activeElement;
+    if (at === document.body) return null;
+    const style = getComputedStyle(at);
+    const label = document.getElementById(at.getAttribute('aria-labelledby'));
+    return {
+        name: at.getAttribute('aria-label') ?? label?.textContent ?? at.textContent,
+        isMarked: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2,
+        isSeen: at.checkVisibility() && at.getBoundingClientRect().left >= 0,
+    };
+})()"""
+
+
+def test_the_keyboard_reaches_everything(page):
+    page.wait("document.querySelector('#maps canvas')")
+    reached = []
+    while len(reached) < 30:
+        page.press("Tab")
+        at = page.evaluate(FOCUSED)
+        if at is None:
+            break
+        assert at["isMarked"] and at["isSeen"], at
+        reached.append(at["name"])
+    assert reached[1].startswith("Map of 2.2 MiB")
+    assert [reached[0], *reached[2:]] == [
+        "Skip to the numbers", "The same as a table", "Requests", "Workers", "Slow requests",
+        "stats", "metrics", "residency", "slow",
+    ]
+
+
+def test_the_skip_link_skips(page):
+    page.press("Tab")
+    page.press("Enter")
+    page.wait("document.activeElement.id === 'main'")
+
+
+def test_arrow_keys_move_over_the_map(page):
+    n = 1024
+    page.answer("/residency", residency(generation([128] * (n - 1) + [1])))
+    page.wait(f"actd.state.residency?.generations[0].regions?.length === {n}")
+    page.wait_polls()
+    page.evaluate("document.querySelector('#maps canvas').focus()")
+    columns = page.evaluate("[...actd.maps.values()][0].columns")
+    assert page.text("#map-live") == f"Region 1 of {n}, 0 B to 1.0 MiB: 50 % in memory"
+
+    def press(key):
+        page.press(key)
+        return re.match(rf"Region (\d+) of {n}, ", page.text("#map-live"))[1]
+
+    assert press("ArrowLeft") == "1" and press("ArrowUp") == "1"
+    assert press("ArrowRight") == "2"
+    assert page.text("#map-live") == f"Region 2 of {n}, 1.0 MiB to 2.0 MiB: 50 % in memory"
+    assert press("ArrowDown") == str(2 + columns)
+    assert press("ArrowUp") == "2" and press("Home") == "1" and press("End") == str(n)
+    assert page.text("#map-live").endswith("1.0 GiB: 100 % in memory")
+    assert press("ArrowRight") == press("ArrowDown") == str(n)
+    assert page.text(".map .readout") in page.text("#map-live")
+    # What is read out is what the keyboard did: not each look at the file.
+    page.answer("/residency", residency(generation([256] * (n - 1) + [0])))
+    page.wait_text(".map .readout", ": 0 % in memory")
+    assert page.text("#map-live").endswith(": 100 % in memory")
+
+
+def test_the_map_as_a_table(page):
+    regions = [256] * 32 + [0] * 31 + [1]
+    page.answer("/residency", residency(generation(regions)))
+    page.wait("document.querySelectorAll('details tbody tr').length === 16")
+    page.evaluate("document.querySelector('summary').focus()")
+    page.press("Enter")
+    rows = page.evaluate("""[...document.querySelectorAll('details tbody tr')]
+        .map((row) => row.innerText.split('\\t'))""")
+    assert rows[0] == ["0 B", "4.0 MiB", "4.0 MiB", "100 %"]
+    assert rows[8] == ["32.0 MiB", "36.0 MiB", "0 B", "0 %"]
+    assert rows[15] == ["60.0 MiB", "63.0 MiB", "4.0 KiB", "< 1 %"]
+
+
+NAMED = {"link", "button", "img", "image", "table", "region", "figure", "progressbar", "heading",
+         "main", "navigation", "canvas", "DisclosureTriangle", "columnheader", "rowheader"}
+
+
+def test_everything_has_a_name(page):
+    page.wait("document.querySelector('#maps canvas')")
+    nodes = page.accessibility()
+    roles = [node["role"] for node in nodes]
+    unnamed = [node["role"] for node in nodes if node["role"] in NAMED - {"main", "figure"}
+               and not node["name"].strip()]
+    assert not unnamed
+    # The map, the bar, and three charts.
+    assert sum(role in ("img", "image") for role in roles) == 5
+    assert roles.count("main") == 1 and roles.count("navigation") == 1
+    assert roles.count("banner") == 1 and roles.count("contentinfo") == 1
+    headings = page.evaluate("[...document.querySelectorAll('h1, h2, h3')].map((h) => +h.localName[1])")
+    assert headings[0] == 1 and headings.count(1) == 1
+    assert all(after - before <= 1 for before, after in zip(headings, headings[1:]))
+    assert page.evaluate("""[...document.querySelectorAll('th')]
+        .every((th) => ['col', 'row', 'colgroup'].includes(th.scope))""")
+    live = page.evaluate("[...document.querySelectorAll('[aria-live]')].map((e) => e.id)")
+    assert live == ["announcement", "map-live"]
+
+
+def test_only_what_changes_its_kind_is_read_out(page, cities):
+    """Not every number, every second."""
+    page.wait("document.querySelector('#sentence').dataset.kind !== 'waiting'")
+    page.evaluate("""window.told = [];
+        new MutationObserver(() => told.push(document.querySelector('#announcement').textContent))
+            .observe(document.querySelector('#announcement'), {childList: true})""")
+    kind = "document.querySelector('#sentence').dataset.kind"
+    page.wait(f"{kind} === 'idle'")
+    page.evaluate("told.length = 0")
+    page.wait_polls(3)
+    assert page.evaluate("told") == []
+    ask(cities, 1000)
+    page.wait(f"{kind} === 'fits'")
+    page.wait(f"{kind} === 'idle'")
+    told = page.evaluate("told")
+    assert len(told) == 2 and told[0].startswith("The working set fits")
+
+
+@pytest.mark.parametrize("width", [320, 480, 768, 1280, 2560])
+def test_no_width_needs_sideways_scrolling(browser, cities, width):
+    ask(cities, 10)
+    with browser.open(url_of(cities), width=width) as page:
+        page.wait(IS_THERE)
+        page.answer("/stats", large(cities.stats()))
+        page.wait_polls(2)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def large(stats):
+    """The same with numbers as long as they get."""
+    def grow(value):
+        if isinstance(value, dict):
+            return {name: grow(part) for name, part in value.items()}
+        if isinstance(value, list):
+            return [grow(part) for part in value]
+        return value * 1000003 if isinstance(value, int) else value
+
+    return {**grow(stats), "path": "/srv/" + "trees/" * 20 + "x" * 200,
+            "refusal": "/srv/trees/" + "y" * 300}
+
+
+def test_numbers_do_not_move_the_page(page, cities):
+    """Rows that are there stay where they are, whatever the numbers in them."""
+    ask(cities, 10)
+    stats = cities.stats()
+    tops = """[...document.querySelectorAll('h2, h3, #sentence, tr, dd, canvas, svg')]
+        .map((element) => Math.round(element.getBoundingClientRect().top + scrollY))"""
+    page.answer("/residency", residency(generation([9] * 64)))
+    page.answer("/slow", {"slow_ms": 100, "requests": []})
+    page.answer("/stats", stats)
+    page.wait("document.querySelector('#maps canvas')?.clientHeight && "
+              "document.querySelector('#methods th[scope=row]')")
+    page.wait_polls(2)
+    before = page.evaluate(tops)
+    huge = {**large(stats), "path": None, "refusal": None}
+    page.answer("/stats", huge)
+    page.answer("/residency", residency(generation([256] * 64)))
+    page.wait_polls(2)
+    assert page.evaluate(tops) == before
+
+
+CONTRASTS = """(() => {
+    const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+    const ground = (element) => {
+        for (let at = element; at; at = at.parentElement) {
+            const colour = parse(getComputedStyle(at).backgroundColor);
+            if (colour.length === 3 || colour[3] === 1) return colour.slice(0, 3);
+        }
+    };
+    const found = [];
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const element = walker.currentNode.parentElement;
+        if (!walker.currentNode.textContent.trim() || !element.checkVisibility()) continue;
+        if (['SCRIPT', 'STYLE', 'NOSCRIPT'].includes(element.tagName)) continue;
+        const style = getComputedStyle(element);
+        found.push([walker.currentNode.textContent, parse(style.color).slice(0, 3), ground(element),
+                    parseFloat(style.fontSize)]);
+    }
+    return found;
+})()"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast(browser, cities, scheme):
+    """WCAG AA: 4.5, and 3 for large text."""
+    ask(cities, 10)
+    stats = cities.stats()
+    stats.update(unready="for a test", damage="for a test", refusal="for a test")
+    stats["methods"]["get"]["errors"] = 7
+    stats["memory"]["refaults"] = 0
+    with browser.open(url_of(cities), scheme=scheme) as page:
+        page.answer("/stats", stats)
+        page.wait("actd.state.samples.length === 1 && actd.state.stats.unready")
+        refaulting = {**stats, "memory": {**stats["memory"], "refaults": 10**6}}
+        page.answer("/stats", refaulting)
+        page.wait("document.querySelector('#sentence').dataset.kind === 'too-large'")
+        found = page.evaluate(CONTRASTS)
+        assert len(found) > 80
+        for text, colour, ground, size in found:
+            light, dark = sorted((luminance(colour), luminance(ground)), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= (3 if size >= 24 else 4.5), (text, colour, ground)
+
+
+def test_less_motion(browser, cities):
+    moving = "getComputedStyle(document.querySelector('#bar-resident')).transitionDuration"
+    with browser.open(url_of(cities)) as page:
+        assert page.evaluate(moving) == "0.6s"
+    with browser.open(url_of(cities), motion="reduce") as page:
+        assert page.evaluate(moving) == "0s"
+
+
+@pytest.mark.parametrize("name, width, scheme", [
+    ("light", 1280, "light"), ("dark", 1280, "dark"), ("narrow", 320, "light"),
+])
+def test_pictures(browser, cities, name, width, scheme):
+    with browser.open(url_of(cities), width=width, scheme=scheme) as page:
+        page.wait(IS_THERE)
+        for _ in range(5):
+            ask(cities, 500)
+            page.wait_polls()
+        page.wait("actd.state.residency?.generations[0]?.regions")
+        path = page.screenshot(f"page-{name}")
+        data = path.read_bytes()
+        assert data[:8] == b"\x89PNG\r\n\x1a\n"
+        assert int.from_bytes(data[16:20], "big") == width

@@ -12,6 +12,7 @@ const SOURCES = {
   copy: 'a copy in memory is served',
   unknown: 'unknown',
 };
+const NOT_YET = 'What of the file is in memory is being found out.';
 const WHY_UNKNOWN = 'The kernel does not tell what of the file is in memory: it tells only the ' +
   'owner of a file, or who may write to it.';
 
@@ -67,7 +68,7 @@ class ResidencyMap {
     this.title = make('h3');
     this.source = make('span', 'muted');
     this.readout = make('p', 'readout');
-    this.why = make('p', 'readout muted', WHY_UNKNOWN);
+    this.why = make('p', 'why muted');
     const caption = make('figcaption');
     caption.append(this.title, this.source);
     this.root.append(caption, this.canvas, this.makeUnder(), this.why, this.makeTable());
@@ -116,6 +117,7 @@ class ResidencyMap {
     setText(this.source, (SOURCES[generation.source] ?? generation.source ?? SOURCES.unknown) +
       (isKnown(generation.age_ms) ? `, ${age}` : ''));
     this.why.hidden = !isUnknown;
+    setText(this.why, isKnown(generation.age_ms) ? WHY_UNKNOWN : NOT_YET);
     this.scale.hidden = isUnknown;
     this.canvas.setAttribute('aria-label', this.label());
     if (this.selected !== null && this.selected >= regionCount(generation)) this.selected = 0;
