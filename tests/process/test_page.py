@@ -184,7 +184,7 @@ def test_what_is_unknown_is_a_dash(page, cities, change):
     page.wait_polls(3)
     text = page.evaluate(WHOLE_TEXT)
     assert not BAD_WORDS.search(text), text
-    assert "–" in page.text("#uptime") or page.text("#uptime") == "0 s" or change(cities.stats())["process"]
+    assert text.count("–") > 10
     page.answer("/stats", None)
     page.wait("document.querySelector('#generation').textContent === '1'")
 

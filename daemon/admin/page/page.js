@@ -82,8 +82,19 @@ function addSample(stats, at) {
 
 // What is shown
 
+function listAt(object, name) {
+  const list = object?.[name];
+  return Array.isArray(list) ? list.filter((item) => typeof item === 'object' && item !== null) : [];
+}
+
+/** Those that a map can be drawn of. */
+function generations() {
+  return listAt(state.residency, 'generations')
+    .filter((generation) => isKnown(generation.number) && isKnown(generation.size_bytes));
+}
+
 function servedGeneration() {
-  const list = Array.isArray(state.residency?.generations) ? state.residency.generations : [];
+  const list = generations();
   return list.find((generation) => generation.is_served) ?? list[0] ?? null;
 }
 
@@ -150,8 +161,7 @@ function showBar(stats) {
 }
 
 function showMaps() {
-  const list = Array.isArray(state.residency?.generations) ? state.residency.generations : [];
-  const usable = list.filter((generation) => isKnown(generation?.number) && isKnown(generation.size_bytes));
+  const usable = generations();
   for (const [number, map] of maps) {
     if (usable.some((generation) => generation.number === number)) continue;
     map.root.remove();
@@ -179,7 +189,7 @@ function showMethods(stats) {
 }
 
 function showWorkers(stats) {
-  const workers = Array.isArray(stats.workers) ? stats.workers : [];
+  const workers = listAt(stats, 'workers');
   const number = (worker, path) => countText(numberAt(worker, path));
   const bytes = (worker, path) => bytesText(numberAt(worker, path));
   fillRows(byId('workers').tBodies[0], workers, (worker) => [
@@ -232,8 +242,7 @@ function keyText(key) {
 }
 
 function showSlow() {
-  const list = Array.isArray(state.slow?.requests) ? state.slow.requests : [];
-  const latest = [...list].sort((a, b) => b.at_ms - a.at_ms).slice(0, 20);
+  const latest = listAt(state.slow, 'requests').sort((a, b) => b.at_ms - a.at_ms).slice(0, 20);
   const limit = numberAt(state.slow, 'slow_ms');
   put('slow-note', limit === null ? 'Whether requests were slow is not known.'
     : `Requests that took ${countText(limit)} ms or longer, the latest first.`);
@@ -339,7 +348,7 @@ async function pollOn() {
   isPolling = true;
   while (!document.hidden) {
     const begin = performance.now();
-    await poll();
+    await poll().catch(reportError); // what cannot be shown now may be another time
     const left = Math.max(100, POLL_MS - (performance.now() - begin));
     await new Promise((resolve) => { setTimeout(resolve, left); });
   }
