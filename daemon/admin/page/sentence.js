@@ -54,7 +54,9 @@ function isMuch(n, delta) {
  *
  *   none       no file is served
  *   waiting    less than two seconds have been seen
- *   too-large  pages come back that the kernel had taken away: memory.refaults
+ *   too-large  pages come back that the kernel had taken away (memory.refaults), and pages are read
+ *              for us: refaults may be those of others who share our memory, and no more of them
+ *              are ours than pages were read
  *   losing     refaults are unknown, and pages that were in memory are found gone while others are
  *              read, at least half as many
  *   warming    a warm-up is running
@@ -73,9 +75,10 @@ function sentence({ delta, sizeBytes, residentBytes, isAllResident, warmup }) {
   const inMemory = isAllResident ? 'of it is in memory' : 'of it was touched';
   const part = fraction === null ? '' : `${percentText(fraction)} ${inMemory}, `;
   const read = pagesFromDisk(delta);
+  const refaults = delta.refaults === null ? null : Math.min(delta.refaults, read ?? Infinity);
 
-  if (isMuch(delta.refaults, delta)) {
-    return say('too-large', `The file does not fit: ${perSecond(delta.refaults)} refaults a second.`);
+  if (isMuch(refaults, delta)) {
+    return say('too-large', `The file does not fit: ${perSecond(refaults)} refaults a second.`);
   }
   if (delta.refaults === null && isMuch(read, delta) && delta.pagesGone * 2 >= read) {
     return say('losing', `The file does not fit: ${perSecond(read)} pages a second are read, ` +
