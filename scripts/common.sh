@@ -9,7 +9,7 @@ build_packages="gcc libc6-dev meson ninja-build pkg-config libuv1-dev libmsgpack
 test_packages="libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-hypothesis
     python3-msgpack python3-pynvim clang-format groff-base man-db procps util-linux curl
     liblmdb-dev libcdb-dev gnuplot-nox lua5.1 lua-mpack lua-socket neovim libfuse3-dev fuse3
-    e2fsprogs mount prometheus"
+    e2fsprogs mount chromium fonts-dejavu-core"
 # npm may have come with another nodejs than Debian's.
 command -v npm >/dev/null || test_packages="$test_packages nodejs npm"
 # And what takes 450 MB, so that only the long tests use it.
@@ -58,14 +58,14 @@ install_missing() {
         $missing </dev/null >/dev/null || die "cannot install$missing"
 }
 
-# install_npm_packages DIRECTORY: what the tests of other people's clients need, as the lock file
-# says. Without it (no npm, no network) their tests are skipped.
+# install_npm_packages DIRECTORY: what the tests of other people's clients and those of the page need,
+# as the lock file says. Without it (no npm, no network) their tests are skipped.
 install_npm_packages() {
     directory=$1
     wanted=$root/tests/process/clients
     cmp -s "$wanted/package-lock.json" "$directory/installed.json" && return
     command -v npm >/dev/null || {
-        say "There is no npm: the test of its client will be skipped."
+        say "There is no npm: the tests of its client and of the page will be skipped."
         return 0
     }
     say "Installing npm packages in ${directory#"$root"/}"
@@ -75,7 +75,7 @@ install_npm_packages() {
     (cd "$directory" && timeout 300 npm ci --ignore-scripts --no-audit --no-fund) \
         </dev/null >"$directory/npm.log" 2>&1 || {
         tail -n 20 "$directory/npm.log" >&2
-        say "npm failed: the test of its client will be skipped."
+        say "npm failed: the tests of its client and of the page will be skipped."
         return 0
     }
     cp "$wanted/package-lock.json" "$directory/installed.json"
