@@ -58,8 +58,8 @@ install_missing() {
         $missing </dev/null >/dev/null || die "cannot install$missing"
 }
 
-# install_npm_packages DIRECTORY: what the tests of other people's clients and those of the page need,
-# as the lock file says. Without it (no npm, no network) their tests are skipped.
+# install_npm_packages DIRECTORY: what the tests of other people's clients, and those of the page,
+# need, as the lock file says. Without it (no npm, no network) their tests are skipped.
 install_npm_packages() {
     directory=$1
     wanted=$root/tests/process/clients

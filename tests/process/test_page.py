@@ -262,8 +262,9 @@ def said(page, delta=None, **options):
      "warming", "The file is being warmed up: 25 % is done."),
     ({}, {"warmup": {"state": "running", "readBytes": None, "totalBytes": None}}, "warming",
      "The file is being warmed up."),
-    ({"refaults": 4120, "pagesRead": 5000}, {"warmup": {"state": "running", "readBytes": 1, "totalBytes": 4}},
-     "too-large", "The file does not fit: 412 refaults a second."),
+    ({"refaults": 4120, "pagesRead": 5000},
+     {"warmup": {"state": "running", "readBytes": 1, "totalBytes": 4}}, "too-large",
+     "The file does not fit: 412 refaults a second."),
 ])
 def test_the_sentence(speaker, delta, options, kind, text):
     assert said(speaker, delta, **options) == {"kind": kind, "text": text}
@@ -404,7 +405,8 @@ def test_slow_requests(page):
     rows = page.evaluate("""[...document.querySelectorAll('#slow tbody tr')]
         .map((row) => [...row.cells].map((cell) => cell.textContent))""")
     assert [row[0:1] + row[2:] for row in rows] == [
-        ["get", "100 ms", "3", "2", "1", "7", "0x00ff"], ["get", "100 ms", "3", "2", "1", "–", "<b>"],
+        ["get", "100 ms", "3", "2", "1", "7", "0x00ff"],
+        ["get", "100 ms", "3", "2", "1", "–", "<b>"],
     ]
 
 
@@ -585,7 +587,8 @@ def test_everything_has_a_name(page):
     assert sum(role in ("img", "image") for role in roles) == 5
     assert roles.count("main") == 1 and roles.count("navigation") == 1
     assert roles.count("banner") == 1 and roles.count("contentinfo") == 1
-    headings = page.evaluate("[...document.querySelectorAll('h1, h2, h3')].map((h) => +h.localName[1])")
+    headings = page.evaluate("""[...document.querySelectorAll('h1, h2, h3')]
+        .map((heading) => +heading.localName[1])""")
     assert headings[0] == 1 and headings.count(1) == 1
     assert all(after - before <= 1 for before, after in zip(headings, headings[1:]))
     assert page.evaluate("""[...document.querySelectorAll('th')]
@@ -696,7 +699,8 @@ def test_contrast(browser, cities, scheme):
         assert len(found) > 80
         for text, colour, ground, size in found:
             light, dark = sorted((luminance(colour), luminance(ground)), reverse=True)
-            assert (light + 0.05) / (dark + 0.05) >= (3 if size >= 24 else 4.5), (text, colour, ground)
+            contrast = (light + 0.05) / (dark + 0.05)
+            assert contrast >= (3 if size >= 24 else 4.5), (text, colour, ground)
 
 
 def test_less_motion(browser, cities):
@@ -752,7 +756,8 @@ def test_a_file_that_does_not_fit(browser, tmp_path):
                 eventually(lambda: ask_some(few, 20, "fits"), "few keys to fit")
                 eventually(lambda: ask_some(tree.keys, 500, "too-large"), "refaults")
                 said_now = page.text("#sentence")
-                assert re.fullmatch(r"The file does not fit: [\d,.]+ refaults a second\.", said_now)
+                assert re.fullmatch(r"The file does not fit: [\d,.]+ refaults a second\.",
+                                    said_now)
                 assert disk.bytes > LIMIT_BYTES
                 page.screenshot("page-does-not-fit")
                 eventually(lambda: ask_some(few, 20, "fits"), "few keys to fit again")
