@@ -522,7 +522,7 @@ def status_of(raw_reply):
     return int(re.match(rb"HTTP/1\.[01] (\d{3}) ", raw_reply)[1])
 
 
-@pytest.mark.parametrize("path", ["/", "/none", "/livez/", "//livez", "/LIVEZ", "/stats.json"])
+@pytest.mark.parametrize("path", ["/none", "/livez/", "//livez", "/LIVEZ", "/stats.json"])
 def test_what_does_not_exist_is_404(admin, path):
     status, headers, text = http.fetch(admin, path)
     assert status == 404

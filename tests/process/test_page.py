@@ -602,7 +602,8 @@ def test_only_what_changes_its_kind_is_read_out(page, cities):
     """Not every number, every second."""
     page.wait("document.querySelector('#sentence').dataset.kind !== 'waiting'")
     page.evaluate("""window.told = [];
-        new MutationObserver(() => told.push(document.querySelector('#announcement').textContent))
+        new MutationObserver((changes) => changes.forEach((change) =>
+            change.addedNodes.forEach((line) => told.push(line.textContent))))
             .observe(document.querySelector('#announcement'), {childList: true})""")
     kind = "document.querySelector('#sentence').dataset.kind"
     page.wait(f"{kind} === 'idle'")

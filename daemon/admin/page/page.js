@@ -41,8 +41,13 @@ function fillRows(body, items, cellsOf, isHeaded = false) {
   });
 }
 
+// Each on a line of its own: what is said first must not be gone before it was read out.
 function announce(text) {
-  put('announcement', text);
+  const line = document.createElement('p');
+  line.textContent = text;
+  const log = byId('announcement');
+  log.append(line);
+  if (log.children.length > 4) log.firstChild.remove();
 }
 
 // Samples
