@@ -123,14 +123,23 @@ def test_metrics_of_workers_and_no_others_have_their_label(cities):
         assert seen == (numbers if name.startswith("actd_worker_") else {None}), name
 
 
+def counted_at_rest(daemon):
+    """(/stats, /metrics), if nothing was counted meanwhile."""
+    before = daemon.stats()
+    metrics = metrics_of(daemon)
+    stats = daemon.stats()
+    groups = ("traffic", "messages", "connections", "requests", "cold", "loop", "methods")
+    return all(stats[group] == before[group] for group in groups) and (stats, metrics)
+
+
 def test_metrics_and_stats_tell_the_same(actd):
     daemon = actd(settings={"warmup.mode": "read"})
     with daemon.client() as client:
         client.pipeline([["get", ORACLE.keys[1]], ["get", b"\xff"], ["get"], ["none"]])
         client.send(rpc.pack([2, "x", []]) + rpc.pack([1, 2, None, None]))
         assert client.is_usable()
-        metrics = prometheus.parse(http.fetch(daemon.admin_unix, "/metrics")[2])
-        stats = daemon.stats()
+        # What is written is counted after the client has it.
+        stats, metrics = eventually(lambda: counted_at_rest(daemon), "all to be counted")
     same = {
         ("tree", "mapped_bytes"): ("actd_tree_mapped_bytes", {}),
         ("tree", "locked_bytes"): ("actd_tree_locked_bytes", {}),
