@@ -5,7 +5,6 @@ must not have been read is held against the disk's counts.
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import pathlib
@@ -18,9 +17,8 @@ import tempfile
 
 import pytest
 
-from lib import actctl, paths
+from lib import actctl, profile_writer
 from lib.cold import build
-from lib.daemon import is_sanitized
 from lib.slow_disk import LoopDisk, SlowDisk, forget, residency
 from lib.waiting import Clock, eventually
 
@@ -166,31 +164,8 @@ def test_each_page_is_read_once(directory, tree):
             eventually(look, f"each page to be read once: {mode}")
 
 
-class Profile(ctypes.Structure):
-    _fields_ = [
-        ("identity", ctypes.c_uint64),
-        ("size_bytes", ctypes.c_uint64),
-        ("root_offset", ctypes.c_uint64),
-        ("source", ctypes.c_int),
-        ("saved_s", ctypes.c_uint64),
-    ]
-
-
 def write_profile(path, tree_path, pages, **other):
-    """As actd does, by the library."""
-    if is_sanitized():
-        pytest.skip("a library with sanitizers cannot be loaded here")
-    act = ctypes.CDLL(str(paths.BUILD / "tree" / "libact.so.0"))
-    with open(tree_path, "rb") as file:
-        root = int.from_bytes(file.read(16)[8:], "little")
-    facts = {"identity": 5, "size_bytes": os.stat(tree_path).st_size, "root_offset": root}
-    profile = Profile(**{**facts, "source": 1, "saved_s": 1, **other})
-    made = ctypes.c_void_p()
-    assert act.act_pages_new(ctypes.c_uint64(profile.size_bytes), ctypes.byref(made)) == 0
-    for page in pages:
-        act.act_pages_add(made, ctypes.c_uint64(page), ctypes.c_uint64(1))
-    assert act.act_profile_write(os.fsencode(path), ctypes.byref(profile), made, None) == 0
-    act.act_pages_free(made)
+    path.write_bytes(profile_writer.encode(tree_path, 5, sorted(pages), **other))
     return path
 
 

@@ -128,7 +128,7 @@ def counted_at_rest(daemon):
     before = daemon.stats()
     metrics = metrics_of(daemon)
     stats = daemon.stats()
-    groups = ("traffic", "messages", "connections", "requests", "cold", "loop", "methods")
+    groups = ("traffic", "messages", "connections", "requests", "cold", "loop", "methods", "warmup")
     return all(stats[group] == before[group] for group in groups) and (stats, metrics)
 
 

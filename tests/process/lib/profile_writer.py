@@ -27,10 +27,13 @@ def chunk(number, pages, n):
     return struct.pack("<IHH", number, BITMAP, len(bits)) + bits
 
 
-def encode(tree, identity, pages):
-    """A right one of that tree: its path, the identity that the daemon tells of it, and a set."""
+def encode(tree, identity, pages, size_bytes=None, root_offset=None):
+    """A right one of that tree: its path, the identity that the daemon tells of it, and a set; or of
+    one that has another size, or another root."""
     data = pathlib.Path(tree).read_bytes()
-    total = -(-len(data) // PAGE)
+    size_bytes = size_bytes or len(data)
+    root_offset = root_offset or int.from_bytes(data[8:16], "little")
+    total = -(-size_bytes // PAGE)
     chunks = []
     for number in range(-(-total // CHUNK_PAGES)):
         first = number * CHUNK_PAGES
@@ -38,8 +41,8 @@ def encode(tree, identity, pages):
         if mine:
             chunks.append(chunk(number, mine, min(CHUNK_PAGES, total - first)))
     header = struct.pack(
-        "<8sIIQQQQQII", b"ACTPROF1", 1, 1, identity, len(data),
-        int.from_bytes(data[8:16], "little"), 1_700_000_000, len(pages), len(chunks), PAGE,
+        "<8sIIQQQQQII", b"ACTPROF1", 1, 1, identity, size_bytes,
+        root_offset, 1_700_000_000, len(pages), len(chunks), PAGE,
     )
     text = header + b"".join(chunks)
     return text + struct.pack("<Q", digest_of(text))
