@@ -28,8 +28,8 @@ def chunk(number, pages, n):
 
 
 def encode(tree, identity, pages, size_bytes=None, root_offset=None):
-    """A right one of that tree: its path, the identity that the daemon tells of it, and a set; or of
-    one that has another size, or another root."""
+    """A right one of that tree: its path, the identity that the daemon tells of it, and a set; or
+    of one that has another size, or another root."""
     data = pathlib.Path(tree).read_bytes()
     size_bytes = size_bytes or len(data)
     root_offset = root_offset or int.from_bytes(data[8:16], "little")
