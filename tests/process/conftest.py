@@ -5,7 +5,9 @@ failure.
 """
 
 import os
+import pathlib
 import signal
+import tempfile
 
 import hypothesis
 import pytest
@@ -69,6 +71,14 @@ def pytest_runtest_makereport():
 def pytest_make_collect_report():
     outcome = yield
     forbid_skip(outcome.get_result())
+
+
+@pytest.fixture
+def directory():
+    """Others may go there, too: what somebody else owns can be tried in it."""
+    with tempfile.TemporaryDirectory(prefix="actd-") as name:
+        os.chmod(name, 0o755)
+        yield pathlib.Path(name)
 
 
 @pytest.fixture

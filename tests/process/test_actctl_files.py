@@ -7,7 +7,6 @@ files, metadata with a wrong checksum. What a format cannot carry is tried in ea
 import json
 import os
 import pathlib
-import pty
 import re
 import select
 import signal
@@ -213,33 +212,13 @@ def test_what_a_format_cannot_carry_is_refused(kind, key, value, form, wanted, t
             "--hex", "tsv"), flags == ["--hex"], kind == "bytes")
 
 
-def on_terminal(*args):
-    """Standard output of actctl on a terminal."""
-    terminal, end = pty.openpty()
-    process = actctl.start(*args, stdout=end, stderr=subprocess.PIPE)
-    os.close(end)
-    shown = b""
-    while True:
-        try:
-            part = os.read(terminal, 65536)
-        except OSError:  # nobody has it open any more
-            break
-        if not part:
-            break
-        shown += part
-    os.close(terminal)
-    assert process.wait(Clock().left("actctl")) == 0, process.stderr.read()
-    process.stderr.close()
-    return shown.replace(b"\r\n", b"\n")
-
-
 def test_a_dump_sends_no_codes_to_a_terminal(tmp_path):
     path = tmp_path / "x.act"
     actctl.build(path, b"1b5b326a0a\t1\n5c\t2\nc3bc\t3\n", "--hex")
-    assert on_terminal("dump", path) == "\\x1b[2j\\n\t1\n\\\\\t2\nü\t3\n".encode()
-    assert b"\x1b" not in on_terminal("dump", "--format=nul", path)
-    assert on_terminal("dump", "--format=jsonl", path).startswith(b'{"key":"\\u001b[2j\\n"')
-    assert on_terminal("dump", "--hex", path).startswith(b"1b5b326a0a\t1\n")
+    assert actctl.on_terminal("dump", path) == "\\x1b[2j\\n\t1\n\\\\\t2\nü\t3\n".encode()
+    assert b"\x1b" not in actctl.on_terminal("dump", "--format=nul", path)
+    assert actctl.on_terminal("dump", "--format=jsonl", path).startswith(b'{"key":"\\u001b[2j\\n"')
+    assert actctl.on_terminal("dump", "--hex", path).startswith(b"1b5b326a0a\t1\n")
 
 
 def test_a_reader_that_goes_away_ends_a_dump():

@@ -5,23 +5,19 @@ The kernel may take pages back at any moment, so what is compared is made anew u
 by somebody else, before and after, say the same.
 """
 
-import fcntl
 import json
 import mmap
 import os
 import pathlib
-import pty
 import re
 import shutil
-import struct
 import subprocess
 import tempfile
-import termios
 
 import pytest
 
 from lib import actctl, paths
-from lib.waiting import Clock, eventually
+from lib.waiting import eventually
 
 PAGE = 4096
 NOBODY = 65534
@@ -206,32 +202,15 @@ def test_the_map_has_a_character_for_each_part(columns, width, small, large):
                    path, some_pages(path), width, "utf-8")
 
 
-def on_terminal(path, columns, locale):
-    """Standard output of actctl residency on a terminal so wide."""
-    terminal, end = pty.openpty()
-    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+def terminal_map(path, columns, locale):
     env = {**NO_COLUMNS, "LC_ALL": locale}
-    process = actctl.start("residency", path, stdout=end, stderr=subprocess.PIPE, env=env)
-    os.close(end)
-    shown = b""
-    while True:
-        try:
-            part = os.read(terminal, 65536)
-        except OSError:  # nobody has it open any more
-            break
-        if not part:
-            break
-        shown += part
-    os.close(terminal)
-    assert process.wait(Clock().left("actctl")) == 0, process.stderr.read()
-    process.stderr.close()
-    return shown.replace(b"\r\n", b"\n").decode()
+    return actctl.on_terminal("residency", path, columns=columns, env=env).decode()
 
 
 @pytest.mark.parametrize("locale, charset", [("C.UTF-8", "utf-8"), ("C", "ascii")])
 @pytest.mark.parametrize("columns, width", [(80, 78), (24, 22), (5, 8), (0, 64)])
 def test_the_map_fits_into_the_terminal(columns, width, locale, charset, small):
-    check_text(lambda: on_terminal(small, columns, locale), small, some_pages(small), width,
+    check_text(lambda: terminal_map(small, columns, locale), small, some_pages(small), width,
                charset)
 
 

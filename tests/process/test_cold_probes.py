@@ -1,9 +1,6 @@
 """How it is known whether a page is in memory: each way that the kernel has, for a file and a user
 of each kind."""
 
-import os
-import pathlib
-import tempfile
 
 import pytest
 
@@ -19,14 +16,6 @@ def tree(tmp_path_factory):
     made = cold.build(tmp_path_factory.mktemp("cold") / "tree.act", 2000, 2000)
     made.path.chmod(0o644)
     return made
-
-
-@pytest.fixture
-def directory():
-    """Others may go there."""
-    with tempfile.TemporaryDirectory(prefix="actd-cold-") as name:
-        os.chmod(name, 0o755)
-        yield pathlib.Path(name)
 
 
 def check_cold(daemon, disk, tree, probe):

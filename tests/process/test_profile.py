@@ -3,13 +3,11 @@ of a better one."""
 
 import contextlib
 import os
-import pathlib
 import random
 import shutil
 import signal
 import struct
 import subprocess
-import tempfile
 
 import pytest
 
@@ -27,14 +25,6 @@ SECOND = {"warmup.profile_interval_ms": 1000}  # the shortest
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     return cold.build(tmp_path_factory.mktemp("profile") / "tree.act", 5000, 2000)
-
-
-@pytest.fixture
-def directory():
-    """Others may go there."""
-    with tempfile.TemporaryDirectory(prefix="actd-profile-") as name:
-        os.chmod(name, 0o755)
-        yield pathlib.Path(name)
 
 
 def place(source, path):

@@ -8,16 +8,14 @@ import pathlib
 import re
 import shutil
 import signal
-import subprocess
-import tempfile
 import time
 
 import pytest
 
 from lib import cold, http, paths, profile
 from lib.processes import stopped
-from lib.slow_disk import forget, libc, opened, residency
-from lib.waiting import Clock, eventually
+from lib.slow_disk import forget, libc, opened, residency, run
+from lib.waiting import eventually
 
 PAGE = 4096
 NOBODY = 65534
@@ -27,14 +25,6 @@ GIB = 1 << 30
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     return cold.build(tmp_path_factory.mktemp("residency") / "tree.act", 5000, 2000)
-
-
-@pytest.fixture
-def directory():
-    """Others may go there."""
-    with tempfile.TemporaryDirectory(prefix="actd-residency-") as name:
-        os.chmod(name, 0o755)
-        yield pathlib.Path(name)
 
 
 @pytest.fixture
@@ -106,17 +96,6 @@ def regions_of(pages, told):
 
 def resident_pages(path):
     return {page for page, is_there in enumerate(residency(path)) if is_there}
-
-
-def run(*command):
-    return subprocess.run(
-        [str(part) for part in command],
-        check=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=Clock().left(command[0]),
-    ).stdout
 
 
 def need(program):

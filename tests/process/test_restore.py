@@ -5,7 +5,6 @@ import os
 import pathlib
 import random
 import signal
-import tempfile
 
 import pytest
 
@@ -23,14 +22,6 @@ def tree(tmp_path_factory):
     made = cold.build(tmp_path_factory.mktemp("restore") / "tree.act", 10000, 2000)
     made.path.chmod(0o644)
     return made
-
-
-@pytest.fixture
-def directory():
-    """Others may go there."""
-    with tempfile.TemporaryDirectory(prefix="actd-restore-") as name:
-        os.chmod(name, 0o755)
-        yield pathlib.Path(name)
 
 
 class Place:

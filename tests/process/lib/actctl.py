@@ -1,8 +1,12 @@
 """The command line actctl: run it, and make what it reads."""
 
+import fcntl
 import json
 import os
+import pty
+import struct
 import subprocess
+import termios
 
 from . import paths
 from .daemon import SANITIZER_REPORT, environment
@@ -45,6 +49,27 @@ def error(*args, **options):
     told = result.stderr.decode(errors="backslashreplace")
     assert told.startswith("actctl: ") and told.endswith("\n") and told.count("\n") == 1, told
     return told[len("actctl: ") : -1]
+
+
+def on_terminal(*args, columns=0, env=None):
+    """Its standard output on a terminal, which is so wide, or does not say."""
+    terminal, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = start(*args, stdout=end, stderr=subprocess.PIPE, env=env)
+    os.close(end)
+    shown = b""
+    while True:
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:  # nobody has it open any more
+            break
+        if not part:
+            break
+        shown += part
+    os.close(terminal)
+    assert process.wait(Clock().left("actctl")) == 0, process.stderr.read()
+    process.stderr.close()
+    return shown.replace(b"\r\n", b"\n")
 
 
 def build(out, records, *args, **options):
