@@ -237,6 +237,11 @@ int config_finish(struct config *config, struct config_error *error)
                  "what was in memory, for example warmup.profile = /var/lib/actd/warm.profile");
         return CONFIG_BAD;
     }
+    if (config->warmup_profile && strcmp(config->warmup_profile, config->tree_path) == 0) {
+        snprintf(error->message, sizeof error->message,
+                 "warmup.profile is tree.path: name another file, which is written now and then");
+        return CONFIG_BAD;
+    }
     if (config->listen_tcp.n == 0 && config->listen_unix.n == 0) {
         const struct config_option *option = config_option_find("listen", "unix");
         return config_option_set(config, option, option->default_value, reason, sizeof reason);

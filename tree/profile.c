@@ -62,6 +62,45 @@ static int fail_read(struct act_error *error, int r, const char *path)
     return fail(error, r, path, "cannot read it", remedy);
 }
 
+/* As much of the file as there is, up to len bytes: *ret_len. */
+static int read_all(int fd, uint8_t *p, size_t len, size_t *ret_len)
+{
+    size_t at = 0;
+    while (at < len) {
+        ssize_t n = pread(fd, p + at, len - at, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            break;
+        at += (size_t)n;
+    }
+    *ret_len = at;
+    return 0;
+}
+
+#define REMEDY_OTHER "name another file for the profile"
+
+/*
+ * What is there must be a profile, if only a damaged one, or an empty file: nothing else is
+ * replaced. A slip of who writes the configuration would cost the tree.
+ */
+static int check_old(const char *path, struct act_error *error)
+{
+    uint8_t header[PROFILE_HEADER_BYTES];
+    size_t len;
+    int fd with_close = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    int r = fd < 0 ? -errno : read_all(fd, header, sizeof header, &len);
+    if (r == -ENOENT)
+        return 0; /* it has gone meanwhile */
+    if (r < 0)
+        return fail_read(error, r, path);
+    if (profile_may_be_one(header, len))
+        return 0;
+    return refuse(error, -EEXIST, path, "not a profile, so it is not replaced", REMEDY_OTHER);
+}
+
 static int write_all(int fd, const uint8_t *p, size_t len)
 {
     while (len > 0) {
@@ -97,32 +136,18 @@ int act_profile_write(const char *path, const struct act_profile *about,
     if (r < 0)
         return fail_write(error, r, path);
     r = target_init(&target, path, error);
-    bool is_regular = r != ACT_NOT_REGULAR;
+    bool is_regular = r != ACT_NOT_REGULAR, is_told = false;
+    if (r == 0 && target.has_old) {
+        r = check_old(path, error);
+        is_told = r < 0;
+    }
     if (r == 0)
         r = write_target(&target, data, len);
     target_deinit(&target);
     free(data);
     if (!is_regular)
         return refuse(error, -EINVAL, path, "not a regular file", "name another one");
-    return r < 0 ? fail_write(error, r, path) : 0;
-}
-
-/* As much of the file as there is, up to len bytes: *ret_len. */
-static int read_all(int fd, uint8_t *p, size_t len, size_t *ret_len)
-{
-    size_t at = 0;
-    while (at < len) {
-        ssize_t n = pread(fd, p + at, len - at, (off_t)at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            break;
-        at += (size_t)n;
-    }
-    *ret_len = at;
-    return 0;
+    return r < 0 && !is_told ? fail_write(error, r, path) : r;
 }
 
 #define REMEDY_BROKEN  "delete it, so that it is written anew"
@@ -173,6 +198,8 @@ int act_profile_read(const char *path, const struct act_profile *wanted,
     int r = read_all(fd, header, sizeof header, &len);
     if (r < 0)
         return fail_read(error, r, path);
+    if (!profile_may_be_one(header, len))
+        return refuse(error, ACT_PROFILE_BROKEN, path, "not a profile of pages", REMEDY_OTHER);
     r = profile_check_header(header, len, wanted, why);
     if (r != 0)
         return refuse_content(error, r, path, why);

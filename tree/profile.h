@@ -24,6 +24,9 @@ uint64_t profile_max_bytes(uint64_t size_bytes);
 int profile_encode(const struct act_profile *about, const struct act_pages *pages,
                    uint8_t **ret_data, size_t *ret_len);
 
+/* Does it begin as profiles do? Also a file with nothing in it does, and one that was cut off. */
+bool profile_may_be_one(const uint8_t *data, size_t len);
+
 /* Room for why a profile is refused. */
 #define PROFILE_WHY_SIZE 160
 

@@ -207,6 +207,11 @@ static int foreign(char why[PROFILE_WHY_SIZE], const char *what, uint64_t has, u
     return ACT_PROFILE_FOREIGN;
 }
 
+bool profile_may_be_one(const uint8_t *data, size_t len)
+{
+    return memcmp(data, magic, len < sizeof magic ? len : sizeof magic) == 0;
+}
+
 int profile_check_header(const uint8_t *data, size_t len, const struct act_profile *wanted,
                          char why[PROFILE_WHY_SIZE])
 {

@@ -241,6 +241,11 @@ def test_restoring_without_a_profile_is_refused():
     assert is_right("/dev/null", "--set=warmup.mode=restore", "--set=warmup.profile=x")
 
 
+def test_the_tree_is_no_place_for_the_profile():
+    error = error_of("/dev/null", "--set=tree.path=x", "--set=warmup.profile=x")
+    assert error.startswith("warmup.profile is tree.path: ")
+
+
 def test_a_configuration_without_a_tree_is_refused():
     result = run("--check-config", "--config=/dev/null")
     assert result.returncode == 2

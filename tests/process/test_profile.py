@@ -79,7 +79,7 @@ def check_facts(found, daemon_identity, path):
 
 def write_good(path):
     """What must not be lost: any bytes will do for who only writes."""
-    path.write_bytes(b"the good one")
+    path.write_bytes(b"ACTPROF1: the good one")
     return path.read_bytes()
 
 
@@ -236,6 +236,22 @@ def test_a_copy_is_not_saved(actd, tree, kept):
 
 def warnings(daemon, text):
     return [line for line in daemon.log.splitlines() if " warning: " in line and text in line]
+
+
+@pytest.mark.parametrize("mode", ["none", "restore"])
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_what_is_no_profile_is_not_replaced(actd, tree, kept, mode, link):
+    """The tree itself, if somebody has named it so."""
+    before = tree.path.read_bytes()
+    link(tree.path, kept)
+    daemon = actd(tree.path, {"warmup.profile": kept, "warmup.mode": mode, **SECOND})
+    daemon.wait_stat("profile", "failures", lambda n: n >= 2)
+    daemon.stop()
+    told = [line for line in warnings(daemon, str(kept)) if "is not saved" in line]
+    assert len(told) == 1 and "not a profile" in told[0] and "name another file" in told[0]
+    assert "delete it" not in daemon.log
+    assert tree.path.read_bytes() == kept.read_bytes() == before
+    assert os.listdir(kept.parent) == [kept.name]
 
 
 def test_a_folder_that_is_missing_is_told_at_the_start(actd, tree, kept):

@@ -496,6 +496,43 @@ static void other_files_are_refused(void **state)
     place_close(&place);
 }
 
+static void write_bytes(const char *path, const char *bytes, size_t len)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, len, file), len);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* A damaged profile is, and a file with nothing in it. */
+static void what_is_no_profile_is_not_replaced(void **state)
+{
+    (void)state;
+    static const char *const others[] = {"ACTree03", "ACTPROF", "x"};
+    struct place place = place_open();
+    struct act_pages *pages = some_pages(), *none = NULL;
+    struct act_profile about = about_of(pages);
+    struct act_error error;
+    struct stat st;
+    for (size_t i = 0; i < N_ELEMENTS(others); i++) {
+        bool is_one = i == 1;
+        write_bytes(place.path, others[i], strlen(others[i]));
+        assert_int_equal(act_profile_read(place.path, &about, NULL, &none, &error),
+                         ACT_PROFILE_BROKEN);
+        assert_told(&error, place.path, is_one ? "delete it" : "name another file");
+        assert_int_equal(act_profile_write(place.path, &about, pages, &error),
+                         is_one ? 0 : -EEXIST);
+        assert_int_equal(stat(place.path, &st), 0);
+        assert_true(is_one || (size_t)st.st_size == strlen(others[i]));
+        assert_int_equal(n_files(&place), 1);
+    }
+    assert_told(&error, place.path, "not a profile");
+    write_bytes(place.path, "", 0);
+    assert_int_equal(act_profile_write(place.path, &about, pages, &error), 0);
+    act_pages_free(pages);
+    place_close(&place);
+}
+
 static void what_is_no_file_is_refused_at_once(void **state)
 {
     (void)state;
@@ -692,6 +729,7 @@ int main(void)
         cmocka_unit_test(chunks_that_lie_are_refused),
         cmocka_unit_test(files_come_back),
         cmocka_unit_test(other_files_are_refused),
+        cmocka_unit_test(what_is_no_profile_is_not_replaced),
         cmocka_unit_test(what_is_no_file_is_refused_at_once),
         cmocka_unit_test(a_full_disk_leaves_the_old_one),
         cmocka_unit_test(a_kill_leaves_the_old_or_the_new_one),

@@ -106,14 +106,15 @@ enum act_profile_outcome {
 
 /*
  * Writes a profile as files are written that may not be lost: without a name, synced, then named,
- * or renamed over the old one. A kill leaves the old one, or the new one; beside it, if it comes
+ * or renamed over the old one. What is there and is neither a profile nor empty is not replaced. A
+ * kill leaves the old one, or the new one; beside it, if it comes
  * between the last two steps, a hidden name (.act-*) that the next writing removes. A new one may
  * be read by its owner alone.
  *
  * about      size_bytes must be the set's
  * ret_error  filled on failure, names the file and the remedy; may be NULL
  *
- * 0 or -errno.
+ * 0 or -errno (-EEXIST: something else is there).
  */
 ACT_PUBLIC int act_profile_write(const char *path, const struct act_profile *about,
                                  const struct act_pages *pages, struct act_error *ret_error);
