@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,8 +26,8 @@
 #define LOOK_PART 20
 /* A save that was due and not possible (a warm-up runs) is tried again after that. */
 #define RETRY_MS 1000
-/* For so long what was restored counts as in memory, where nobody can tell. */
-#define RESTORED_MS (3600 * (uint64_t)1000)
+/* How long what was restored stays in a profile that is made of what the workers have mapped. */
+#define KEEP_MS ((uint64_t)60 * 60 * 1000)
 /* What census_stop waits for a disk that may hang. */
 #define STOP_MS 2000
 
@@ -185,6 +186,7 @@ static int look_at(struct census *census, unsigned which, const struct census_fi
     if (r < 0)
         return r;
     r = resident_add(&look, source, pages, &found, &is_whole);
+    census->looked_ms += clock_ms() - began_ms;
     if (r == 0)
         publish(census, which, file, found, pages, began_ms);
     else if (r != -ECANCELED)
@@ -214,13 +216,35 @@ static void look_at_all(struct census *census, const struct census_file files[CE
 static bool is_still_worth(struct census *census, const struct census_file *file, enum job job,
                            enum resident_source source)
 {
+    struct stat st;
     pthread_mutex_lock(&census->lock);
     bool is_late = job == JOB_LAST_SAVE && source == RESIDENT_PAGEMAP && census->is_late;
     bool is_same = census->files[0].generation.number == file->generation.number;
     /* At the stop it is the loop that has asked, before it ended the warm-up. */
+    /* Nobody may have noticed yet that the file was cut off. */
+    bool is_cut = fstat(file->fd, &st) < 0 || (uint64_t)st.st_size < file->generation.size_bytes;
     bool is_worthy = job == JOB_LAST_SAVE ? !census->board->head->is_damaged : is_worth(census);
     pthread_mutex_unlock(&census->lock);
-    return !is_late && is_same && is_worthy;
+    return !is_late && is_same && is_worthy && !is_cut;
+}
+
+/* What was restored is in memory, and no worker has mapped it yet: the profile that it came from
+ * knows of it. */
+static void keep_restored(struct census *census, const struct act_profile *about,
+                          const struct generation *generation, struct act_pages *pages)
+{
+    struct act_pages *before;
+    uint64_t at = 0, first, n;
+    pthread_mutex_lock(&census->lock);
+    bool is_new = census->restored_number == generation->number &&
+                  clock_ms() - census->restored_ms < KEEP_MS;
+    pthread_mutex_unlock(&census->lock);
+    if (about->source != ACT_PAGES_PAGEMAP || !is_new ||
+        act_profile_read(census->saver.path, about, NULL, &before, NULL) != 0)
+        return;
+    for (; act_pages_next(before, at, &first, &n); at = first + n)
+        act_pages_add(pages, first, n);
+    act_pages_free(before);
 }
 
 /* Adds what the profile has, if it was restored lately. One that cannot be read, or is of another
@@ -261,8 +285,7 @@ static void save(struct census *census, const struct census_file *file, enum job
                                 .root_offset = generation->root_offset,
                                 .source = resident_pages_source(source),
                                 .saved_s = (uint64_t)time(NULL)};
-    if (source == RESIDENT_PAGEMAP)
-        add_restored(census, &about, pages);
+    keep_restored(census, &about, generation, pages);
     if (saver_write(&census->saver, &about, pages) == 0) {
         told->pages = act_pages_count(pages);
         told->saved_ms = clock_ms();
@@ -273,10 +296,11 @@ static void save(struct census *census, const struct census_file *file, enum job
     act_pages_free(pages);
 }
 
-/* When it may look again. */
+/* When it may look again. What the disk took to save is no time of others. */
 static void plan(struct census *census, enum job job, uint64_t began_ms)
 {
-    uint64_t now = clock_ms(), rest_ms = (now - began_ms) * (LOOK_PART - 1);
+    uint64_t now = clock_ms(), rest_ms = census->looked_ms * (LOOK_PART - 1);
+    census->looked_ms = 0;
     uint64_t look_ms = began_ms + FRESH_MS, save_ms = now + census->save_interval_ms;
     pthread_mutex_lock(&census->lock);
     census->look_ms = look_ms > now + rest_ms ? look_ms : now + rest_ms;
@@ -428,7 +452,14 @@ void census_get(struct census *census, struct census_view *ret)
     pthread_mutex_unlock(&census->lock);
 }
 
-void census_allow(struct census *census, bool is_whole, bool is_restored)
+static bool is_restored(const struct census *census, const struct generation *generation)
+{
+    const struct warmup_progress *warmup = &census->board->head->warmup;
+    return warmup->mode == WARMUP_RESTORE && warmup->state == WARMUP_DONE &&
+           warmup->generation == generation->number;
+}
+
+void census_allow(struct census *census, bool is_whole)
 {
     if (!census->is_running || !census->saver.path)
         return;
@@ -438,10 +469,15 @@ void census_allow(struct census *census, bool is_whole, bool is_restored)
     if (generation->hold != GENERATION_MAPPED)
         log_info("generation %" PRIu64 " is a copy in memory, so no profile of it is saved",
                  generation->number);
+    uint64_t now = clock_ms();
+    if (!census->may_save || !is_whole)
+        census->save_ms = now + census->save_interval_ms;
     census->may_save = true;
-    census->restored_ms = is_restored ? clock_ms() : 0;
-    census->save_ms = clock_ms() + census->save_interval_ms;
     census->last_save_ms = is_whole ? 0 : census->save_ms;
+    if (is_restored(census, generation)) {
+        census->restored_number = generation->number;
+        census->restored_ms = now;
+    }
     pthread_cond_signal(&census->wake);
     pthread_mutex_unlock(&census->lock);
 }

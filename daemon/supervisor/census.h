@@ -12,8 +12,9 @@
  * it took to become so. So none is saved before census_allow: what is there at the start, or when a
  * warm-up is ended in its middle, would take the place of a good one. Nor while a warm-up runs, nor
  * of a file that is damaged, nor where nobody knows which pages are there, nor of a copy, which is
- * made by reading all. A disk that hangs keeps the thread, and nobody else: census_stop does not
- * wait for ever.
+ * made by reading all. What was restored of a file of others stays in it for an hour: it is known
+ * only as far as workers have come to it since. A disk that hangs keeps the thread, and nobody else:
+ * census_stop does not wait for ever.
  */
 #pragma once
 
@@ -64,10 +65,12 @@ struct census {
     bool is_running;
     pthread_mutex_t lock;
     pthread_cond_t wake, ended;
-    int32_t *pids; /* owned: the thread's; one a slot */
-    uv_async_t looked;
-    void (*on_looked)(void *context); /* the last look needs the workers no more */
-    void *context;                    /* borrowed: the owner's */
+    int32_t *pids;      /* owned: the thread's; one a slot */
+    uint64_t looked_ms; /* the thread's: how long it has looked in this job */
+    uv_async_t news;
+    void (*on_saved)(void *context, uint64_t pages); /* how many are in it */
+    void (*on_looked)(void *context);                /* the last look needs the workers no more */
+    void *context;                                   /* borrowed: the owner's */
 
     /* Under the lock. */
     struct census_file files[CENSUS_FILES]; /* the served one first */
@@ -79,6 +82,8 @@ struct census {
     uint64_t look_ms;         /* likewise the next look, if it is wanted */
     uint64_t last_save_ms;    /* not before then is the last one made */
     bool is_last_due;         /* the last save is to be made */
+    uint64_t restored_number;  /* the generation that was last restored; 0: none */
+    uint64_t restored_ms;      /* clock_ms */
     _Atomic bool is_last;     /* it has begun, or is due; also read without the lock */
     _Atomic bool is_late;     /* the workers end, whether it has looked at them or not; likewise */
     _Atomic bool is_stopping; /* likewise */
@@ -102,10 +107,9 @@ void census_get(struct census *census, struct census_view *ret);
 /*
  * The start's warm-up has ended, or there is none: what is in memory may be saved.
  *
- * is_whole     it has done what it should: a stop may save at once. Else only one that comes later
- *              than the first save after profile_interval_ms.
- * is_restored  it has brought in what is in the profile. Where only the workers' mappings tell what
- *              is in memory, that counts as well, for an hour: nobody has touched it yet.
+ * is_whole  it has done what it should: a stop may save at once, and a save that is due earlier
+ *           than profile_interval_ms from now stays so, however often this is called. Else both
+ *           have to wait for so long.
  */
 void census_allow(struct census *census, bool is_whole, bool is_restored);
 

@@ -169,6 +169,42 @@ static void it_is_saved_again_and_again(void **state)
     assert_int_equal(scene.board.head->profile.n_failures, 0);
 }
 
+/* As by reloads: however often, it does not put a save off. */
+static void it_is_saved_however_often_it_is_allowed(void **state)
+{
+    (void)state;
+    uint64_t since = clock_ms();
+    while (scene.n_saved == 0 && clock_ms() - since < DEADLINE_MS) {
+        census_allow(&scene.census, true);
+        run_loop(INTERVAL_MS / 10, 1, UINT32_MAX);
+    }
+    assert_int_equal(scene.n_saved, 1);
+    /* One that failed does. */
+    since = clock_ms();
+    while (clock_ms() - since < 2 * INTERVAL_MS) {
+        census_allow(&scene.census, false);
+        run_loop(INTERVAL_MS / 10, UINT32_MAX, UINT32_MAX);
+    }
+    assert_int_equal(scene.n_saved, 1);
+}
+
+/* Before a worker has come to what is missing. */
+static void a_file_that_was_cut_off_is_not_saved(void **state)
+{
+    (void)state;
+    census_allow(&scene.census, true);
+    wait_saved(1);
+    assert_int_equal(ftruncate(scene.reload.current.fd, FILE_BYTES / 2), 0);
+    run_loop(INTERVAL_MS / 2, UINT32_MAX, UINT32_MAX); /* one may have been on its way */
+    check_not_saved();
+    uint64_t pages = scene.saved_pages;
+    assert_true(census_begin_last(&scene.census));
+    run_loop(DEADLINE_MS, UINT32_MAX, 1);
+    assert_true(census_stop(&scene.census));
+    assert_int_equal(scene.saved_pages, pages);
+    check_profile(1);
+}
+
 static void a_warm_up_stops_it(void **state)
 {
     (void)state;
@@ -308,6 +344,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(nothing_is_saved_before_it_is_allowed),
         T(it_is_saved_again_and_again),
+        T(it_is_saved_however_often_it_is_allowed),
+        T(a_file_that_was_cut_off_is_not_saved),
         T(a_warm_up_stops_it),
         T(it_goes_on_after_the_warm_up),
         T(damage_stops_it),
