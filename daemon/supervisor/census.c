@@ -236,8 +236,8 @@ static void keep_restored(struct census *census, const struct act_profile *about
     struct act_pages *before;
     uint64_t at = 0, first, n;
     pthread_mutex_lock(&census->lock);
-    bool is_new = census->restored_number == generation->number &&
-                  clock_ms() - census->restored_ms < KEEP_MS;
+    bool is_new =
+        census->restored_number == generation->number && clock_ms() - census->restored_ms < KEEP_MS;
     pthread_mutex_unlock(&census->lock);
     if (about->source != ACT_PAGES_PAGEMAP || !is_new ||
         act_profile_read(census->saver.path, about, NULL, &before, NULL) != 0)

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
@@ -22,6 +23,11 @@ void notify_ready(const char *status)
 void notify_status(const char *status)
 {
     report(sd_notifyf(0, "STATUS=%s", status));
+}
+
+void notify_starting(const char *status, uint64_t within_ms)
+{
+    report(sd_notifyf(0, "EXTEND_TIMEOUT_USEC=%" PRIu64 "\nSTATUS=%s", within_ms * 1000, status));
 }
 
 void notify_stopping(void)

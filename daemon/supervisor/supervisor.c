@@ -47,6 +47,8 @@
 #define END_AFTER_MS  3000
 /* How long workers stay as they are for the last look at what they have mapped. */
 #define LOOK_MS 2000
+/* Beyond the time that a warm-up may be silent, for the service manager. */
+#define NOTICE_MS 60000
 
 #define N_SIGNALS     4
 #define MAX_LISTENERS (2 * CONFIG_MAX_ADDRESSES)
@@ -176,11 +178,20 @@ static void format_status(const struct supervisor *supervisor, char *text, size_
              more ? more : "");
 }
 
+static bool is_awaiting_warmup(const struct supervisor *supervisor)
+{
+    return supervisor->board.head->is_ready_after_warmup;
+}
+
 static void tell_status(struct supervisor *supervisor)
 {
     char status[BOARD_TEXT_BYTES + 512];
     format_status(supervisor, status, sizeof status);
-    notify_status(status);
+    /* A warm-up may take as long as it comes on: warmup ends one that does not. */
+    if (is_awaiting_warmup(supervisor))
+        notify_starting(status, supervisor->config->tree_check_timeout_ms + NOTICE_MS);
+    else
+        notify_status(status);
 }
 
 static void say_ready(struct supervisor *supervisor)
@@ -341,11 +352,6 @@ static void on_signal(uv_signal_t *handle, int signal)
         log_info("%s: stopping", signal == SIGTERM ? "SIGTERM" : "SIGINT");
         drain(supervisor);
     }
-}
-
-static bool is_awaiting_warmup(const struct supervisor *supervisor)
-{
-    return supervisor->board.head->is_ready_after_warmup;
 }
 
 /* warmup.ready = after, and nothing is to be waited for any more. */

@@ -158,6 +158,11 @@ def test_who_asks_whether_it_is_up_waits_and_queries_do_not(disk, tree, manager)
         ready = manager.wait("READY")
         told = [message["STATUS"] for message in manager.heard if "STATUS" in message]
         assert any("warming up: " in text and " % of " in text for text in told[:-1])
+        # However long it takes, the manager is to wait for it, but not for one that hangs.
+        longer = [message for message in manager.heard if "EXTEND_TIMEOUT_USEC" in message]
+        assert longer and all("warming up: " in message["STATUS"] for message in longer)
+        assert all(600e6 < int(message["EXTEND_TIMEOUT_USEC"]) < 1200e6 for message in longer)
+        assert "EXTEND_TIMEOUT_USEC" not in ready
         assert "warming up" not in ready["STATUS"]
         eventually(lambda: warmer_of(daemon) is None, "its process to end")
 
