@@ -28,8 +28,10 @@
 #define RETRY_MS 1000
 /* How long what was restored stays in a profile that is made of what the workers have mapped. */
 #define KEEP_MS ((uint64_t)60 * 60 * 1000)
-/* What census_stop waits for a disk that may hang. */
-#define STOP_MS 2000
+/* What census_stop waits for a disk that may hang; and for a look at a very large file, which goes
+ * on, but not so long that people begin to wonder. */
+#define STOP_MS      2000
+#define STOP_MOST_MS 10000
 
 enum job { JOB_LOOK, JOB_SAVE, JOB_LAST_SAVE, JOB_END };
 
@@ -55,14 +57,15 @@ static bool go_on_looking(void *context)
 /* mincore needs no worker, so it may be late. */
 static bool go_on_last(void *context)
 {
-    (void)context;
+    struct census *census = context;
+    census->alive_ms = clock_ms();
     return true;
 }
 
 static bool go_on_last_mapped(void *context)
 {
     const struct census *census = context;
-    return !census->is_late;
+    return go_on_last(context) && !census->is_late;
 }
 
 /* Under the lock. Is there something whose pages are worth to be kept? */
@@ -501,20 +504,32 @@ void census_too_late(struct census *census)
     census->is_late = true;
 }
 
+/* Under the lock, until the thread has ended, or there is no sign of life. */
+static bool wait_for_end(struct census *census)
+{
+    uint64_t began_ms = clock_ms(), at = began_ms + STOP_MS;
+    for (uint64_t now = began_ms; !census->is_ended && now < at; now = clock_ms()) {
+        struct timespec deadline = {.tv_sec = (time_t)(at / 1000),
+                                    .tv_nsec = (long)(at % 1000) * 1000000};
+        pthread_cond_timedwait(&census->ended, &census->lock, &deadline);
+        uint64_t alive_ms = census->alive_ms;
+        if (alive_ms + STOP_MS > at)
+            at = alive_ms + STOP_MS;
+        if (at > began_ms + STOP_MOST_MS)
+            at = began_ms + STOP_MOST_MS;
+    }
+    return census->is_ended;
+}
+
 bool census_stop(struct census *census)
 {
     if (!census->is_running)
         return true;
-    uint64_t at = clock_ms() + STOP_MS;
-    struct timespec deadline = {.tv_sec = (time_t)(at / 1000),
-                                .tv_nsec = (long)(at % 1000) * 1000000};
     census->is_running = false;
     pthread_mutex_lock(&census->lock);
     census->is_stopping = true;
     pthread_cond_signal(&census->wake);
-    while (!census->is_ended && clock_ms() < at)
-        pthread_cond_timedwait(&census->ended, &census->lock, &deadline);
-    bool is_ended = census->is_ended;
+    bool is_ended = wait_for_end(census);
     pthread_mutex_unlock(&census->lock);
     uv_close((uv_handle_t *)&census->looked, NULL);
     if (!is_ended) {

@@ -13,8 +13,8 @@
  * warm-up is ended in its middle, would take the place of a good one. Nor while a warm-up runs, nor
  * of a file that is damaged, nor where nobody knows which pages are there, nor of a copy, which is
  * made by reading all. What was restored of a file of others stays in it for an hour: it is known
- * only as far as workers have come to it since. A disk that hangs keeps the thread, and nobody else:
- * census_stop does not wait for ever.
+ * only as far as workers have come to it since. A disk that hangs keeps the thread, and nobody
+ * else: census_stop does not wait for ever.
  */
 #pragma once
 
@@ -65,8 +65,9 @@ struct census {
     bool is_running;
     pthread_mutex_t lock;
     pthread_cond_t wake, ended;
-    int32_t *pids;      /* owned: the thread's; one a slot */
-    uint64_t looked_ms; /* the thread's: how long it has looked in this job */
+    int32_t *pids;             /* owned: the thread's; one a slot */
+    uint64_t looked_ms;        /* the thread's: how long it has looked in this job */
+    _Atomic uint64_t alive_ms; /* clock_ms: when the last look was last seen to go on */
     uv_async_t news;
     void (*on_saved)(void *context, uint64_t pages); /* how many are in it */
     void (*on_looked)(void *context);                /* the last look needs the workers no more */
@@ -82,8 +83,8 @@ struct census {
     uint64_t look_ms;         /* likewise the next look, if it is wanted */
     uint64_t last_save_ms;    /* not before then is the last one made */
     bool is_last_due;         /* the last save is to be made */
-    uint64_t restored_number;  /* the generation that was last restored; 0: none */
-    uint64_t restored_ms;      /* clock_ms */
+    uint64_t restored_number; /* the generation that was last restored; 0: none */
+    uint64_t restored_ms;     /* clock_ms */
     _Atomic bool is_last;     /* it has begun, or is due; also read without the lock */
     _Atomic bool is_late;     /* the workers end, whether it has looked at them or not; likewise */
     _Atomic bool is_stopping; /* likewise */
@@ -119,7 +120,7 @@ bool census_begin_last(struct census *census);
 /* They end now. */
 void census_too_late(struct census *census);
 
-/* Ends the thread after the last save, and waits for that; false: not any longer. Then the thread
- * hangs, and may use at any time what was lent to it: the process has to end without freeing
- * that. */
+/* Ends the thread after the last save, and waits for that; false: not any longer. Then
+ * the thread hangs, or looks at a file of TiB, and may use at any time what was lent to it: the
+ * process has to end without freeing that. */
 bool census_stop(struct census *census);

@@ -108,6 +108,13 @@ def test_a_stop_saves_what_is_in_memory(actd, tree, kept):
     assert kept.stat().st_mode & 0o777 == 0o600
 
 
+def test_the_stop_waits_for_a_look_that_takes_seconds(actd, directory, kept):
+    """But not for a disk that hangs: see below."""
+    path = sparse(directory, 150 * GIB)
+    actd(path, {"warmup.profile": kept, "daemon.workers": 1}).stop()
+    assert profile.read(kept).size_bytes == 150 * GIB
+
+
 def test_it_is_saved_now_and_then(actd, tree, kept):
     daemon = actd(tree.path, {"warmup.profile": kept, **SECOND})
     told = daemon.stats()["profile"]
@@ -170,10 +177,10 @@ def test_after_a_reload_it_is_of_the_new_file(actd, tree, kept):
 # What must not be saved.
 
 
-def sparse(directory):
+def sparse(directory, size=64 * GIB):
     """A tree in its first pages, and much that a warm-up reads for nothing."""
     path = place(paths.CITIES, directory / "sparse.act")
-    os.truncate(path, 64 * GIB)
+    os.truncate(path, size)
     return path
 
 
