@@ -19,8 +19,10 @@ static void on_message(void *context, const struct control_message *message, int
 static void on_end(void *context, const struct helper_end *end);
 static void on_stall(uv_timer_t *timer);
 
-#define TELL_MS 1000
-#define LOG_MS  10000
+/* It says how far it is four times a second: less is no sign of a disk that hangs. */
+#define SILENCE_MIN_MS 1000
+#define TELL_MS        1000
+#define LOG_MS         10000
 /* What is there already goes by at once: the time that is left is told from what came lately. */
 #define SPEED_MS 500
 
@@ -235,6 +237,8 @@ int warmup_start(struct warmup *warmup, const struct held *held, enum warmup_mod
     warmup->told_ms = warmup->speed_bytes = warmup->bytes_per_s = 0;
     warmup->logged_tenth = 0;
     uint64_t timeout_ms = warmup->config->tree_check_timeout_ms;
+    if (timeout_ms < SILENCE_MIN_MS)
+        timeout_ms = SILENCE_MIN_MS;
     uv_timer_start(&warmup->stall, on_stall, timeout_ms, timeout_ms);
     log_info("%s: begins", name_of(warmup, name, sizeof name));
     return 0;

@@ -28,7 +28,7 @@ struct warmup {
     uint64_t speed_ms, speed_bytes;        /* when and where the speed was last taken */
     uint64_t bytes_per_s;                  /* lately; 0: unknown */
     unsigned logged_tenth;                 /* of the whole, when it was last in the log */
-    uv_timer_t stall;                      /* no sign of life for tree.check_timeout_ms */
+    uv_timer_t stall; /* no sign of life for tree.check_timeout_ms, or a second */
     bool is_stopped;
 };
 
