@@ -132,7 +132,7 @@ struct warmup_progress {
 const char *warmup_mode_name(const struct warmup_progress *warmup);
 /* "off", "running", "done", "failed", "cancelled". */
 const char *warmup_state_name(const struct warmup_progress *warmup);
-/* "42 % of 7168.0 MiB, 12 s left": of one that runs. In line. */
+/* "42 % of 7168.0 MiB, 12 s left", "it begins": of one that runs. In line. */
 const char *warmup_progress_text(const struct warmup_progress *warmup, char *line, size_t size);
 
 enum verify_state { VERIFY_NEVER, VERIFY_RUNNING, VERIFY_GOOD, VERIFY_FAULTS, VERIFY_FAILED };
