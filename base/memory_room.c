@@ -59,66 +59,96 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* Where a version of cgroups has what. */
+struct version {
+    const char *folder, *limits[2], *used;
+    const char *given_back[3]; /* in memory.stat */
+};
+
+static const struct version first = {"/sys/fs/cgroup/memory",
+                                     {"memory.limit_in_bytes"},
+                                     "memory.usage_in_bytes",
+                                     {"total_active_file", "total_inactive_file", NULL}};
+
+/* Beyond memory.high the kernel slows the group down. */
+static const struct version second = {"/sys/fs/cgroup",
+                                      {"memory.max", "memory.high"},
+                                      "memory.current",
+                                      {"active_file", "inactive_file", "slab_reclaimable"}};
+
 /* What is left of one group's limits. */
-static uint64_t group_room(const char *folder)
+static uint64_t group_room(const struct version *version, const char *folder)
 {
-    static const char *const given_back[] = {"active_file", "inactive_file", "slab_reclaimable"};
     char path[PATH_MAX + 32], text[FILE_BYTES];
-    uint64_t max = UINT64_MAX, high = UINT64_MAX, used, n;
-    (void)read_number(folder, "memory.max", &max);
-    /* Beyond it the kernel slows the group down. */
-    (void)read_number(folder, "memory.high", &high);
-    max = least(max, high);
-    if (max == UINT64_MAX || !read_number(folder, "memory.current", &used))
+    uint64_t max = UINT64_MAX, used, n;
+    for (size_t i = 0; i < sizeof version->limits / sizeof *version->limits; i++)
+        if (version->limits[i] && read_number(folder, version->limits[i], &n))
+            max = least(max, n);
+    if (max == UINT64_MAX || !read_number(folder, version->used, &used))
         return max;
     snprintf(path, sizeof path, "%s/memory.stat", folder);
     if (fd_read_file(path, text, sizeof text) >= 0)
-        for (size_t i = 0; i < sizeof given_back / sizeof *given_back; i++)
-            if (find(text, given_back[i], &n))
+        for (size_t i = 0; i < sizeof version->given_back / sizeof *version->given_back; i++)
+            if (version->given_back[i] && find(text, version->given_back[i], &n))
                 used -= least(used, n);
     return max - least(max, used);
 }
 
-/* The path of the process's group, as it sees it: the line "0::PATH". */
-static bool group_path(const char *root, char *ret_path, size_t size)
+/* That group and those above it. It is cut. */
+static uint64_t groups_room(const char *root, const struct version *version, char *group)
 {
-    char path[PATH_MAX], text[FILE_BYTES];
-    snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
-    if (fd_read_file(path, text, sizeof text) < 0)
-        return false;
-    const char *line = strncmp(text, "0::", 3) == 0 ? text : strstr(text, "\n0::");
-    if (!line)
-        return false;
-    line += *line == '\n';
-    size_t len = strcspn(line + 3, "\n");
-    if (len == 0 || len >= size || line[3] != '/')
-        return false;
-    memcpy(ret_path, line + 3, len);
-    ret_path[len] = '\0';
-    return true;
-}
-
-static uint64_t groups_room(const char *root)
-{
-    char group[PATH_MAX], folder[2 * PATH_MAX];
+    char folder[2 * PATH_MAX];
     uint64_t room = UINT64_MAX;
-    if (!group_path(root, group, sizeof group))
-        return UINT64_MAX;
     /* Of another group's namespace: only what begins here can be seen. */
     if (strstr(group, "/.."))
-        strcpy(group, "/");
+        *group = '\0';
     for (char *slash = group + strlen(group); slash; slash = strrchr(group, '/')) {
         *slash = '\0';
-        snprintf(folder, sizeof folder, "%s/sys/fs/cgroup%s", root, group);
+        snprintf(folder, sizeof folder, "%s%s%s", root, version->folder, group);
         if (strlen(folder) < PATH_MAX)
-            room = least(room, group_room(folder));
+            room = least(room, group_room(version, folder));
     }
+    return room;
+}
+
+/* Is memory one of "cpu,memory"? */
+static bool has_memory(char *controllers)
+{
+    char *rest = NULL;
+    for (char *name = strtok_r(controllers, ",", &rest); name; name = strtok_r(NULL, ",", &rest))
+        if (strcmp(name, "memory") == 0)
+            return true;
+    return false;
+}
+
+/* A line of /proc/self/cgroup, "number:controllers:/path"; of the second version "0::/path". */
+static uint64_t line_room(const char *root, char *line)
+{
+    char *controllers = strchr(line, ':');
+    char *group = controllers ? strchr(controllers + 1, ':') : NULL;
+    if (!group || group[1] != '/')
+        return UINT64_MAX;
+    *group++ = '\0';
+    if (*++controllers == '\0')
+        return groups_room(root, &second, group);
+    return has_memory(controllers) ? groups_room(root, &first, group) : UINT64_MAX;
+}
+
+static uint64_t cgroups_room(const char *root)
+{
+    char path[PATH_MAX], text[FILE_BYTES], *rest = NULL;
+    uint64_t room = UINT64_MAX;
+    snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
+    if (fd_read_file(path, text, sizeof text) < 0)
+        return UINT64_MAX;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+        room = least(room, line_room(root, line));
     return room;
 }
 
 uint64_t memory_room_below(const char *root)
 {
-    return least(machine_room(root), groups_room(root));
+    return least(machine_room(root), cgroups_room(root));
 }
 
 uint64_t memory_room_bytes(void)

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /*
- * What the machine has available, or what the cgroup (v2) of this process, or one above it, has
+ * What the machine has available, or what the cgroup of this process, or one above it, has
  * left of its limits, whichever is less. Pages of files count as room: the kernel gives them back
  * first. UINT64_MAX: not known.
  */

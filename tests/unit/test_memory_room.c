@@ -72,7 +72,7 @@ static void the_machine_has_so_much(void **state)
     put("/proc/meminfo",
         "MemTotal:       8000 kB\nXMemAvailable: 1 kB\nMemAvailable:    4000 kB\n");
     assert_int_equal(memory_room_below(root), 4000 * 1024);
-    /* Groups of the first version, or without limits, change nothing. */
+    /* Groups without limits change nothing. */
     put("/proc/self/cgroup", "5:memory:/a\n1:name=systemd:/a\n");
     put("/sys/fs/cgroup/a/memory.max", "1\n");
     assert_int_equal(memory_room_below(root), 4000 * 1024);
@@ -115,6 +115,30 @@ static void a_group_has_so_much(void **state)
     assert_int_equal(memory_room_below(root), 5000);
 }
 
+static void a_group_of_the_first_version_has_so_much(void **state)
+{
+    (void)state;
+    put("/proc/meminfo", "MemAvailable: 4000 kB\n");
+    put("/proc/self/cgroup", "9:cpu,memoryless:/x\n5:cpu,memory:/a/b\n1:name=systemd:/a\n0::/c\n");
+    put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"); /* none */
+    put("/sys/fs/cgroup/memory/memory.usage_in_bytes", "5000000\n");
+    put("/sys/fs/cgroup/memory/x/memory.limit_in_bytes", "1\n");
+    assert_int_equal(memory_room_below(root), 4000 * 1024);
+    put("/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes", "1000000\n");
+    put("/sys/fs/cgroup/memory/a/b/memory.usage_in_bytes", "600000\n");
+    put("/sys/fs/cgroup/memory/a/b/memory.stat", "inactive_file 1\ntotal_inactive_file 100000\n"
+                                                 "total_active_file 50000\n");
+    assert_int_equal(memory_room_below(root), 550000);
+    /* In a container the path is that of the machine, and the folder's root is the container. */
+    put("/proc/self/cgroup", "5:memory:/docker/0123\n");
+    put("/sys/fs/cgroup/memory/memory.limit_in_bytes", "5300000\n");
+    assert_int_equal(memory_room_below(root), 300000);
+    /* Memory may be counted by either version. */
+    put("/proc/self/cgroup", "5:memory:/a/b\n0::/c\n");
+    put("/sys/fs/cgroup/c/memory.max", "7\n");
+    assert_int_equal(memory_room_below(root), 7);
+}
+
 static void this_machine_has_some(void **state)
 {
     (void)state;
@@ -128,6 +152,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nothing_is_known_without_files, begin, end),
         cmocka_unit_test_setup_teardown(the_machine_has_so_much, begin, end),
         cmocka_unit_test_setup_teardown(a_group_has_so_much, begin, end),
+        cmocka_unit_test_setup_teardown(a_group_of_the_first_version_has_so_much, begin, end),
         cmocka_unit_test(this_machine_has_some),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
