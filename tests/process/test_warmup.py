@@ -4,6 +4,7 @@ daemon says meanwhile; and all that may happen to the process that does it."""
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -11,6 +12,7 @@ import time
 import pytest
 
 from lib import cold, http, paths
+from lib.cgroup import MemoryLimit
 from lib.daemon import environment, is_sanitized
 from lib.notify import Manager
 from lib.processes import wait_gone
@@ -108,6 +110,19 @@ def test_traversing_brings_in_what_lookups_pass(tmp_path, disk, tree):
 def test_max_bytes_by_itself_is_what_memory_has_room_for(disk, mode):
     with started(disk, {"warmup.mode": mode, "warmup.max_bytes": "auto"}) as daemon:
         assert daemon.stat("warmup", "total_bytes") == disk.path.stat().st_size
+
+
+def test_in_a_group_of_processes_it_is_what_that_has_room_for(actd, tmp_path):
+    path = tmp_path / "sparse.act"
+    shutil.copyfile(paths.CITIES, path)
+    os.truncate(path, 256 << 20)
+    with MemoryLimit(64 << 20) as limit:
+        daemon = actd(path, {"warmup.mode": "read", "daemon.workers": 1}, preexec=limit.join)
+        warmup = daemon.stats()["warmup"]
+        assert warmup["state"] == "done"
+        assert 16 << 20 < warmup["total_bytes"] <= 64 << 20
+        assert warmup["read_bytes"] == warmup["total_bytes"]
+        daemon.stop()
 
 
 def test_a_rate_is_kept(disk):
