@@ -62,7 +62,6 @@ struct dispatch {
     uint64_t loop_work;                 /* left for first slices until the owner renews it */
     uint8_t error;                      /* enum proto_error of the last reply; 0: none */
     uint64_t mark_ns;                   /* the owner's: see slow_note; 0: not in use */
-    unsigned n_measured;                /* counts to LATENCY_SAMPLED */
     char text[256];                     /* scratch: what is wrong with a request, for people */
     struct checkpoint *checkpoint;      /* owned: scratch for the call under way */
     struct act_cursor *cursor;          /* owned; of no request in particular */

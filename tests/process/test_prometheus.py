@@ -131,6 +131,17 @@ def test_durations_are_those_of_methods_that_were_called(actd):
     assert warm.sum / warm.count <= max(b for b in bounds[:-1] if warm.buckets[b] < n or b > 1)
 
 
+def test_methods_by_turns_are_all_measured(actd):
+    """One request in 16 is: not always the same method's."""
+    daemon = actd(settings={"daemon.workers": 1})
+    with daemon.client() as client:
+        client.results([["get", ORACLE.keys[0]], ["ping"]] * 800)
+        metric = metrics_of(daemon)["actd_request_duration_seconds"]
+    for method in ("get", "ping"):
+        series = prometheus.Histogram(metric, method=method, pages="warm")
+        assert series.count == 800
+
+
 def test_cold_requests_have_a_series_of_their_own(tmp_path):
     tree = cold.build(tmp_path / "tree.act", 20000)
     (tmp_path / "disk").mkdir()
