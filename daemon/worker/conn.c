@@ -184,8 +184,10 @@ static int run_request(struct conn *conn, struct slice message, const struct req
     conn->worker->buffers.is_brief = false;
     if (r > 0) {
         const char *reason = go_on_as_job(conn, message, r, &progress, out_len);
-        if (!reason)
+        if (!reason) {
+            slow_begin_next(conn->worker);
             return 0;
+        }
         conn->out.tail = conn->out.head + out_len;
         r = dispatch_give_up(dispatch, request, conn->session.mode, PROTO_BUSY, reason, &conn->out);
     }

@@ -52,6 +52,12 @@ void slow_begin_turn(struct worker *worker)
     worker->dispatch.mark_ns = is_wanted ? clock_ns() : 0;
 }
 
+void slow_begin_next(struct worker *worker)
+{
+    if (worker->dispatch.mark_ns > 0)
+        worker->dispatch.mark_ns = clock_ns();
+}
+
 void slow_check(struct worker *worker, const struct request *request)
 {
     struct dispatch *dispatch = &worker->dispatch;

@@ -15,6 +15,8 @@ struct worker;
 
 /* A turn of a connection begins. */
 void slow_begin_turn(struct worker *worker);
+/* A request goes on as a job: what that took so far is not the next one's. */
+void slow_begin_next(struct worker *worker);
 /* dispatch_run has answered it. */
 void slow_check(struct worker *worker, const struct request *request);
 /* The job's reply is whole, and its request still decoded. */

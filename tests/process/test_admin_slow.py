@@ -87,6 +87,22 @@ def test_the_first_key_of_a_list_and_the_error_are_told(tmp_path, tree):
     assert told["mget"]["key"] == {"hex": (b"\xff\xfe" * 32).hex(), "bytes": 100}
 
 
+def test_what_comes_behind_a_job_has_its_own_time(tmp_path, tree):
+    """Where all wait for the disk with the first slice of a walk, and it is not all of a turn."""
+    settings = {
+        "cold.mode": "inline",
+        "admin.slow_ms": SLOW_MS,
+        "limits.turn_requests": 10000,
+    }
+    serving = cold.cold_daemon(tmp_path, tree.path, settings)
+    with serving as (disk, daemon), daemon.client() as client:
+        disk.delay_us = DELAY_US
+        assert client.results([["count", b"0"], ["ping"], ["ping"]])[1:] == ["pong", "pong"]
+        disk.delay_us = 0
+        (told,) = requests_of(daemon)
+    assert told["method"] == "count" and told["slices"] > 1
+
+
 def test_a_worker_keeps_the_last_64(tmp_path, tree):
     settings = {"admin.slow_ms": 1}
     serving = cold.cold_daemon(tmp_path, tree.path, settings)
