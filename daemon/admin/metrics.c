@@ -200,12 +200,14 @@ static void print_durations(FILE *out, const struct stats_report *report)
     }
 }
 
-/* Of one that has come to its end. */
-static void print_verify(FILE *out, enum verify_state state)
+/* Of one that has come to its end; a file that has taken the place of a bad one is not bad. */
+static void print_verify(FILE *out, const struct board_head *head)
 {
+    enum verify_state state = head->verify.state;
+    bool is_served = head->verify.generation == head->generation.number;
     metrics_print_head(out, "actd_verify_faults", "gauge",
                        "1 if the last verification of the served file has found a fault, else 0.");
-    if (state == VERIFY_GOOD || state == VERIFY_FAULTS)
+    if (is_served && (state == VERIFY_GOOD || state == VERIFY_FAULTS))
         fprintf(out, "actd_verify_faults %d\n", state == VERIFY_FAULTS);
 }
 
@@ -226,7 +228,7 @@ int metrics_render(const struct board *board, char **ret)
         release(&collected);
         print_durations(out, &collected.report);
         metrics_print_process(out);
-        print_verify(out, board->head->verify.state);
+        print_verify(out, board->head);
         metrics_print_head(out, "actd_build_info", "gauge", "1; the version is its label.");
         fputs("actd_build_info{version=\"" ACTD_VERSION "\"} 1\n", out);
         metrics_print_head(out, "actd_ready", "gauge", "1 if the service is ready for queries.");

@@ -75,6 +75,11 @@ def check_goes_on(daemon):
     assert daemon.stat("tree", "damaged") == 0
 
 
+def faults_metric(daemon):
+    metrics = prometheus.parse(http.fetch(daemon.admin_unix, "/metrics")[2])
+    return metrics["actd_verify_faults"].samples.get(())
+
+
 def test_a_damaged_object_is_told_and_the_file_goes_on_being_served(tmp_path, actd):
     content = bytearray(paths.CITIES.read_bytes())
     rng = random.Random(7)
@@ -86,10 +91,15 @@ def test_a_damaged_object_is_told_and_the_file_goes_on_being_served(tmp_path, ac
     told = verified(daemon)
     assert told["state"] == "faults" and told["text"].startswith("damaged at offset ")
     daemon.wait_log(rf"error: verified generation 1: {path}: damaged at offset \d+: .*goes on")
-    metrics = prometheus.parse(http.fetch(daemon.admin_unix, "/metrics")[2])
-    assert prometheus.value(metrics, "actd_verify_faults") == 1
+    assert faults_metric(daemon) == 1
     assert daemon.stats()["verify"] == ask(daemon, "/verify")
     check_goes_on(daemon)
+    fresh = tmp_path / "fresh.act"
+    fresh.write_bytes(paths.CITIES.read_bytes())
+    fresh.rename(path)
+    assert http.fetch(daemon.admin_unix, "/reload", method="POST")[0] == 200
+    assert faults_metric(daemon) is None  # nobody has verified that one
+    assert verified(daemon)["state"] == "good" and faults_metric(daemon) == 0
 
 
 def test_a_digest_that_differs_is_told(tmp_path, actd):
