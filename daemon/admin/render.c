@@ -17,6 +17,13 @@ static json_object *json_number(uint64_t value)
     return value == STAT_UNKNOWN ? NULL : json_object_new_uint64(value);
 }
 
+json_object *render_thousandths(uint64_t value)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%" PRIu64 ".%03" PRIu64, value / 1000, value % 1000);
+    return json_object_new_double_s((double)value / 1000, text);
+}
+
 static json_object *group_of(json_object *root, const char *name)
 {
     json_object *group = NULL;
@@ -98,9 +105,7 @@ static json_object *json_verify(const struct board *board)
     uint64_t end_ms = verify->ended_ms > 0 ? verify->ended_ms : clock_ms();
     json_object_object_add(
         object, "seconds",
-        verify->state == VERIFY_NEVER
-            ? NULL
-            : json_object_new_double((double)(end_ms - verify->began_ms) / 1000));
+        verify->state == VERIFY_NEVER ? NULL : render_thousandths(end_ms - verify->began_ms));
     json_object_object_add(object, "text", json_board_text(&verify->text));
     return object;
 }
@@ -118,23 +123,23 @@ static json_object *json_warm(const struct board *board)
     return object;
 }
 
-/* Takes over root. 0 or -ENOMEM. */
-static int print_json(json_object *root, int flags, char **ret)
+int render_print(json_object *root, int flags, char **ret)
 {
-    *ret = strdup(json_object_to_json_string_ext(root, flags));
+    const char *text = json_object_to_json_string_ext(root, flags | JSON_C_TO_STRING_NOSLASHESCAPE);
+    if (!text || asprintf(ret, "%s\n", text) < 0)
+        *ret = NULL;
     json_object_put(root);
     return *ret ? 0 : -ENOMEM;
 }
 
 int render_warm(const struct board *board, char **ret)
 {
-    return print_json(json_warm(board), JSON_C_TO_STRING_PLAIN, ret);
+    return render_print(json_warm(board), JSON_C_TO_STRING_PLAIN, ret);
 }
 
 int render_verify(const struct board *board, char **ret)
 {
-    return print_json(json_verify(board), JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE,
-                      ret);
+    return render_print(json_verify(board), JSON_C_TO_STRING_PLAIN, ret);
 }
 
 int render_json(const struct board *board, char **ret)
@@ -163,7 +168,7 @@ int render_json(const struct board *board, char **ret)
                            json_object_new_string(report.warmup_mode));
     json_add_methods(root, report.method);
     json_object_object_add(root, "workers", workers);
-    return print_json(root, JSON_C_TO_STRING_PRETTY, ret);
+    return render_print(root, JSON_C_TO_STRING_PRETTY, ret);
 }
 
 static json_object *json_generation(const struct generation *generation)
@@ -192,5 +197,5 @@ int render_reload(const struct board *board, bool is_accepted, const char *text,
             json_object_object_add(generation, "damage", json_object_new_string(damage));
         json_object_object_add(root, "serving", generation);
     }
-    return print_json(root, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, ret);
+    return render_print(root, JSON_C_TO_STRING_PLAIN, ret);
 }

@@ -19,3 +19,9 @@ int render_verify(const struct board *board, char **ret);
 
 /* The slow requests of all workers, newest first, JSON. Likewise. */
 int render_slow(const struct board *board, char **ret);
+
+/* What they have in common; of json-c's. Takes over root. 0 or -ENOMEM. */
+struct json_object;
+int render_print(struct json_object *root, int flags, char **ret);
+/* A number with three digits behind the point, and no more than there are. */
+struct json_object *render_thousandths(uint64_t value);

@@ -113,8 +113,7 @@ static json_object *json_slow(const struct slow_row *row)
     json_object_object_add(object, "pid", json_object_new_int(row->pid));
     json_object_object_add(object, "method", method ? json_object_new_string(method) : NULL);
     json_object_object_add(object, "key", json_key(slow));
-    json_object_object_add(object, "duration_ms",
-                           json_object_new_double((double)(slow->duration_ns / 1000) / 1000));
+    json_object_object_add(object, "duration_ms", render_thousandths(slow->duration_ns / 1000));
     json_object_object_add(object, "pages_missed", json_object_new_uint64(slow->pages_missed));
     json_object_object_add(object, "loop_faults", json_object_new_uint64(slow->loop_faults));
     json_object_object_add(object, "slices", json_object_new_uint64(slow->slices));
@@ -136,7 +135,5 @@ int render_slow(const struct board *board, char **ret)
     free(rows);
     json_object_object_add(root, "slow_ms", json_object_new_uint64(board->config->admin_slow_ms));
     json_object_object_add(root, "requests", list);
-    *ret = strdup(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PLAIN));
-    json_object_put(root);
-    return *ret ? 0 : -ENOMEM;
+    return render_print(root, JSON_C_TO_STRING_PLAIN, ret);
 }

@@ -37,6 +37,8 @@ def test_pages_have_their_types_and_are_not_to_be_stored(admin):
         "/readyz": "text/plain; charset=utf-8",
         "/stats": "application/json",
         "/metrics": "text/plain; version=0.0.4; charset=utf-8",
+        **dict.fromkeys(["/residency", "/slow", "/warm", "/verify", "/log-level"],
+                        "application/json"),
     }
     for path, kind in types.items():
         status, headers, text = http.fetch(admin, path)
@@ -44,6 +46,7 @@ def test_pages_have_their_types_and_are_not_to_be_stored(admin):
         assert headers["Cache-Control"] == "no-store"
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert int(headers["Content-Length"]) == len(text.encode())
+        assert text.endswith("\n")  # also for people, in a terminal
 
 
 def test_head_answers_without_a_body(admin):
