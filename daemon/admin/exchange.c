@@ -108,10 +108,21 @@ static enum MHD_Result on_header(void *context, enum MHD_ValueKind kind, const c
     return MHD_YES;
 }
 
+static bool is_blank(uint8_t byte)
+{
+    return byte == ' ' || byte == '\t';
+}
+
+/* Blanks around the value are no part of it (RFC 9110, 5.5); libmicrohttpd leaves some there. */
 static struct header find_header(const struct exchange *exchange, const char *name)
 {
     struct header header = {.name = name};
     MHD_get_connection_values_n(exchange->connection, MHD_HEADER_KIND, on_header, &header);
+    struct slice *value = &header.value;
+    while (value->len > 0 && is_blank(value->p[value->len - 1]))
+        value->len--;
+    for (; value->len > 0 && is_blank(*value->p); value->len--)
+        value->p++;
     return header;
 }
 
