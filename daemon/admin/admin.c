@@ -23,6 +23,8 @@ static void on_resumed(void *context);
 
 /* Headers and reply of one connection. */
 #define CONNECTION_BYTES ((size_t)16 * 1024)
+/* Before the next try, where there is no descriptor for a connection. */
+#define PAUSE_MS 100
 
 struct admin {
     struct MHD_Daemon *http; /* owned, with the listening descriptor */
@@ -31,6 +33,7 @@ struct admin {
     uv_timer_t timer;
     struct peers peers;
     struct exchanges exchanges;
+    uint64_t n_begun; /* connections so far */
 };
 
 __attribute__((format(printf, 2, 0))) static void on_http_log(void *context, const char *format,
@@ -50,6 +53,7 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
     struct admin *admin = context;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    admin->n_begun += code == MHD_CONNECTION_NOTIFY_STARTED;
     if (code == MHD_CONNECTION_NOTIFY_STARTED && info) {
         *peer = peer_new(&admin->peers, info->connect_fd);
     } else if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
@@ -87,16 +91,28 @@ static void run(struct admin *admin)
         uv_timer_stop(&admin->timer);
 }
 
+/* Without a descriptor for a first connection libmicrohttpd goes on trying, and would have us do so
+ * all the time: with nobody there, and nobody let in, the next try has time. */
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
+    struct admin *admin = poll->data;
+    uint64_t n_begun = admin->n_begun;
+    bool was_empty = n_connections(admin) == 0;
     (void)status;
     (void)events;
-    run(poll->data);
+    run(admin);
+    if (was_empty && admin->n_begun == n_begun) {
+        uv_poll_stop(poll);
+        uv_timer_start(&admin->timer, on_timer, PAUSE_MS, 0);
+    }
 }
 
 static void on_timer(uv_timer_t *timer)
 {
-    run(timer->data);
+    struct admin *admin = timer->data;
+    if (!uv_is_active((uv_handle_t *)&admin->poll))
+        uv_poll_start(&admin->poll, UV_READABLE, on_ready);
+    run(admin);
 }
 
 static struct MHD_Daemon *start_http(struct admin *admin, const struct config *config, int fd)

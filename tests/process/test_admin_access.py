@@ -1,7 +1,10 @@
 """Who may ask the admin endpoint, for what, and how much of it one client can take."""
 
 import contextlib
+import os
+import pathlib
 import re
+import resource
 import socket
 import threading
 import time
@@ -58,6 +61,13 @@ def test_two_tokens_are_none(guarded):
     head = f"POST /reload HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
     head += f"Authorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"
     assert status_of(http.raw(guarded.admin_tcp, head.encode())) == 401
+
+
+def test_blanks_around_a_value_are_no_part_of_it(guarded):
+    for blanks in ("\t", " ", " \t "):
+        head = f"POST /reload HTTP/1.1\r\nHost:{blanks}localhost:1{blanks}\r\n"
+        head += f"Authorization:{blanks}Bearer {TOKEN}{blanks}\r\nConnection: close\r\n\r\n"
+        assert status_of(http.raw(guarded.admin_tcp, head.encode())) == 200
 
 
 def test_a_unix_socket_asks_for_no_token_and_no_name(guarded):
@@ -358,6 +368,28 @@ def test_a_thousand_connections_that_say_nothing(actd, kind):
         assert http.fetch(address, "/livez")[0] == 200
 
 
+def cpu_s(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_without_a_descriptor_for_anybody_it_does_not_try_all_the_time(actd, kind):
+    daemon = actd()
+    address = getattr(daemon, f"admin_{kind}")
+    soft, hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+    with daemon.client() as client, contextlib.ExitStack() as stack:
+        assert client.is_usable()
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (3, hard))
+        waiting = stack.enter_context(rpc.Client(address))
+        waiting.send(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        before, began = cpu_s(daemon.pid), time.monotonic()
+        while time.monotonic() - began < 1:
+            assert client.call("ping") == "pong"
+        assert cpu_s(daemon.pid) - before < (time.monotonic() - began) / 8
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        assert status_of(waiting.sock.recv(4096)) == 200
+
+
 def test_livez_answers_while_every_worker_is_stopped(actd, kind):
     daemon = actd(settings={"daemon.workers": 2})
     address = getattr(daemon, f"admin_{kind}")
@@ -365,7 +397,8 @@ def test_livez_answers_while_every_worker_is_stopped(actd, kind):
     with contextlib.ExitStack() as stack:
         for pid in pids:
             stack.enter_context(stopped(pid))
-        for path in ("/livez", "/readyz", "/stats", "/metrics"):
+        for path in ("/livez", "/readyz", "/stats", "/metrics", "/residency", "/slow", "/warm",
+                     "/verify", "/log-level"):
             assert http.fetch(address, path)[0] == 200
     with daemon.client() as client:
         eventually(client.is_usable, "an answer")
