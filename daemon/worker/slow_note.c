@@ -61,8 +61,6 @@ void slow_begin_next(struct worker *worker)
 void slow_check(struct worker *worker, const struct request *request)
 {
     struct dispatch *dispatch = &worker->dispatch;
-    if (dispatch->mark_ns == 0)
-        return;
     uint64_t now = clock_ns(), duration = now - dispatch->mark_ns;
     dispatch->mark_ns = now;
     int id = is_slow(worker, duration) ? method_find(request->method) : -1;

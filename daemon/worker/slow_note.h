@@ -17,7 +17,7 @@ struct worker;
 void slow_begin_turn(struct worker *worker);
 /* A request goes on as a job: what that took so far is not the next one's. */
 void slow_begin_next(struct worker *worker);
-/* dispatch_run has answered it. */
+/* dispatch_run has answered it; only where the clock is read (dispatch.mark_ns). */
 void slow_check(struct worker *worker, const struct request *request);
 /* The job's reply is whole, and its request still decoded. */
 void slow_check_job(const struct job *job, uint64_t duration_ns);
