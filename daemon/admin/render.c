@@ -4,6 +4,7 @@
 #include "daemon/admin/render.h"
 
 #include "base/clock.h"
+#include "daemon/admin/render_text.h"
 
 #include "build_config.h"
 
@@ -73,7 +74,7 @@ static json_object *json_worker(const struct worker_report *worker)
 /* null for "". */
 static json_object *json_text(const char *text)
 {
-    return text && *text ? json_object_new_string(text) : NULL;
+    return text && *text ? render_text(text) : NULL;
 }
 
 static json_object *json_board_text(const struct board_text *text)
@@ -187,14 +188,14 @@ int render_reload(const struct board *board, bool is_accepted, const char *text,
     json_object *generation = json_generation(&head->generation);
     if (is_accepted) {
         json_object_object_add(root, "generation", generation);
-        json_object_object_add(root, "path", json_text(board->config->tree_path));
+        json_object_object_add(root, "path", render_text(board->config->tree_path));
         json_object_object_add(root, "size_bytes",
                                json_object_new_uint64(head->generation.size_bytes));
     } else {
-        json_object_object_add(root, "error", json_object_new_string(text));
+        json_object_object_add(root, "error", render_text(text));
         board_text_get(&head->damage, damage, sizeof damage);
         if (head->is_damaged)
-            json_object_object_add(generation, "damage", json_object_new_string(damage));
+            json_object_object_add(generation, "damage", render_text(damage));
         json_object_object_add(root, "serving", generation);
     }
     return render_print(root, JSON_C_TO_STRING_PLAIN, ret);

@@ -2,6 +2,7 @@
  * render_slow: see render.h: the answer to GET /slow.
  */
 #include "daemon/admin/render.h"
+#include "daemon/admin/render_text.h"
 
 #include <errno.h>
 #include <json-c/json.h>
@@ -46,37 +47,6 @@ static int collect_slow(const struct board *board, struct slow_row **ret_rows, s
     return 0;
 }
 
-/* How many bytes the character at the begin of the text has; 0: there is none that is right. */
-static size_t utf8_character(const uint8_t *text, size_t len)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t n = text[0] < 0x80   ? 1
-               : text[0] < 0xc0 ? 0
-               : text[0] < 0xe0 ? 2
-               : text[0] < 0xf0 ? 3
-                                : 4;
-    if (n <= 1)
-        return n;
-    if (n > len || text[0] > 0xf4)
-        return 0;
-    uint32_t code = text[0] & (0x7fu >> n);
-    for (size_t i = 1; i < n; i++) {
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-        code = code << 6 | (text[i] & 0x3f);
-    }
-    return code < least[n] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000) ? 0 : n;
-}
-
-/* How many bytes of it are UTF-8. */
-static size_t utf8_prefix(const uint8_t *text, size_t len)
-{
-    size_t at = 0, n;
-    while (at < len && (n = utf8_character(text + at, len - at)) > 0)
-        at += n;
-    return at;
-}
-
 static json_object *json_hex(const uint8_t *bytes, size_t len)
 {
     char hex[2 * SLOW_KEY_BYTES + 1] = "";
@@ -92,7 +62,7 @@ static json_object *json_key(const struct slow_request *slow)
         return NULL;
     bool is_cut = slow->key_bytes > SLOW_KEY_BYTES;
     size_t len = is_cut ? SLOW_KEY_BYTES : slow->key_bytes;
-    size_t text_len = utf8_prefix(slow->key, len);
+    size_t text_len = render_text_prefix(slow->key, len);
     bool is_text = text_len == len || (is_cut && len - text_len < 4);
     json_object *object = json_object_new_object();
     json_object_object_add(object, is_text ? "text" : "hex",

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import http.client as http_client
+import os
 import re
 import signal
 
@@ -61,6 +62,17 @@ def test_the_reply_tells_what_is_served(actd, path):
         assert status == 200
         assert told["generation"] == client.call("hello")["generation"]
         assert told["generation"]["number"] == 2
+
+
+def test_a_path_that_is_no_text_is_told_all_the_same(actd, tmp_path):
+    path = versions.build(tmp_path / os.fsdecode(b"b\xe4ume.act"), 1)
+    daemon = actd(path)
+    status, told = reload.post(daemon)
+    assert (status, told["path"]) == (200, f"{tmp_path}/b\ufffdume.act")
+    reload.put_bytes(b"", path)
+    status, told = reload.post(daemon)
+    assert status == 409 and f"{tmp_path}/b\ufffdume.act" in told["error"]
+    assert daemon.stats()["refusal"] == told["error"]
 
 
 def post_many(daemon, n):

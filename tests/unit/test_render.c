@@ -3,6 +3,7 @@
  */
 #include "daemon/admin/metrics.h"
 #include "daemon/admin/render.h"
+#include "daemon/admin/render_text.h"
 
 #include "unit.h"
 
@@ -129,6 +130,25 @@ static void json_lists_every_process_and_says_what_is_wrong(void **state)
     assert_string_equal(member(root, "refusal"), "the candidate is \"bad\"");
     json_object_put(root);
     end(&scene);
+}
+
+static void assert_text(const char *text, const char *expected)
+{
+    json_object *object = render_text(text);
+    assert_string_equal(json_object_get_string(object), expected);
+    json_object_put(object);
+}
+
+static void text_that_is_no_utf8_becomes_some(void **state)
+{
+    (void)state;
+    assert_text("", "");
+    assert_text("/b\xc3\xa4ume\x01", "/b\xc3\xa4ume\x01");
+    assert_text("/b\xe4ume", "/b\xef\xbf\xbdume");
+    assert_text("\xff\xff/x", "\xef\xbf\xbd\xef\xbf\xbd/x");
+    assert_text("cut \xc3", "cut \xef\xbf\xbd");
+    assert_text("\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"); /* a surrogate */
+    assert_text("\xf0\x9f\x8c\xb2\xf5", "\xf0\x9f\x8c\xb2\xef\xbf\xbd");
 }
 
 static void counters_of_the_dead_stay_in_the_sums(void **state)
@@ -260,6 +280,7 @@ int main(void)
         cmocka_unit_test(json_lists_every_process_and_says_what_is_wrong),
         cmocka_unit_test(keys_are_text_where_they_are_and_hex_elsewhere),
         cmocka_unit_test(slow_requests_are_the_newest_and_in_order),
+        cmocka_unit_test(text_that_is_no_utf8_becomes_some),
         cmocka_unit_test(counters_of_the_dead_stay_in_the_sums),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
