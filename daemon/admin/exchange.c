@@ -144,12 +144,28 @@ static int check_host(struct exchange *exchange, const char *version)
     return GO_ON;
 }
 
+/* Where a request tells in two ways how long its body is, a proxy between may have taken the other
+ * one, and what we took for the next request was somebody's body (RFC 9112, 6.3). */
+static int check_length(struct exchange *exchange)
+{
+    static const struct admin_header end[] = {{MHD_HTTP_HEADER_CONNECTION, "close"}, {0}};
+    unsigned n = find_header(exchange, MHD_HTTP_HEADER_CONTENT_LENGTH).n +
+                 find_header(exchange, MHD_HTTP_HEADER_TRANSFER_ENCODING).n;
+    if (n <= 1)
+        return GO_ON;
+    exchange->request.answer.headers = end;
+    return admin_answer(&exchange->request, MHD_HTTP_BAD_REQUEST,
+                        "a request has one Content-Length, or one Transfer-Encoding: chunked\n");
+}
+
 /* The request is whole. */
 static enum MHD_Result run(struct exchange *exchange, const char *url, const char *version)
 {
     struct admin_request *request = &exchange->request;
     pause_time(exchange->connection);
-    int r = exchange->owner->is_local ? GO_ON : check_host(exchange, version);
+    int r = check_length(exchange);
+    if (r == GO_ON && !exchange->owner->is_local)
+        r = check_host(exchange, version);
     if (r == GO_ON && exchange->body_bytes > BODY_BYTES)
         r = admin_answer(request, MHD_HTTP_CONTENT_TOO_LARGE,
                          "the body is longer than %d bytes: no request needs one\n", BODY_BYTES);

@@ -219,6 +219,22 @@ def test_endless_bodies_are_cut(guarded, kind):
     assert http.fetch(guarded.admin_tcp, "/livez")[0] == 200
 
 
+@pytest.mark.parametrize("lengths", [
+    b"Content-Length: 0\r\nContent-Length: 40\r\n",
+    b"Content-Length: 40\r\nContent-Length: 0\r\n",
+    b"Content-Length: 0\r\nContent-Length: 0\r\n",
+    b"Content-Length: 40\r\nTransfer-Encoding: chunked\r\n",
+    b"Transfer-Encoding: chunked\r\nContent-Length: 40\r\n",
+])
+def test_no_request_hides_in_a_body(guarded, kind, lengths):
+    """A proxy may take the other length for the right one."""
+    behind = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    data = b"POST /livez HTTP/1.1\r\nHost: localhost\r\n" + lengths + b"\r\n"
+    data += b"0\r\n\r\n" if b"chunked" in lengths else b""
+    received = http.raw(getattr(guarded, f"admin_{kind}"), data + behind)
+    assert re.findall(rb"HTTP/1\.1 (\d{3}) ", received) == [b"400"]
+
+
 def test_pipelined_requests_are_answered_in_order(guarded, kind):
     request = b"GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
     paths_asked = [b"/livez", b"/none", b"/readyz", b"/reload"] * 8
