@@ -141,8 +141,14 @@ def test_metrics_and_stats_tell_the_same(actd):
         client.pipeline([["get", ORACLE.keys[1]], ["get", b"\xff"], ["get"], ["none"]])
         client.send(rpc.pack([2, "x", []]) + rpc.pack([1, 2, None, None]))
         assert client.is_usable()
-        # What is written is counted after the client has it.
-        stats, metrics = eventually(lambda: counted_at_rest(daemon), "all to be counted")
+
+        def both():
+            """What was written is counted a moment after it is there."""
+            metrics, stats = metrics_of(daemon), daemon.stats()
+            written = prometheus.value(metrics, "actd_written_bytes_total")
+            return (metrics, stats) if written == stats["traffic"]["written_bytes"] else None
+
+        metrics, stats = eventually(both, "nothing more to count")
     same = {
         ("tree", "mapped_bytes"): ("actd_tree_mapped_bytes", {}),
         ("tree", "locked_bytes"): ("actd_tree_locked_bytes", {}),
