@@ -65,6 +65,7 @@ static void fill_head(struct board *board, unsigned n_workers, unsigned n_slots)
     board->own_head->supervisor_pid = getpid();
     board->own_head->n_workers = n_workers;
     board->own_head->n_slots = n_slots;
+    board->own_head->refaults = BOARD_UNKNOWN;
     board->own_head->warmup.eta_ms = BOARD_UNKNOWN;
 }
 
@@ -271,11 +272,10 @@ const char *warmup_progress_text(const struct warmup_progress *warmup, char *lin
 {
     uint64_t done = warmup->read_bytes, total = warmup->total_bytes, eta_ms = warmup->eta_ms;
     char left[48] = "";
-    if (total == 0) { /* it has not said yet */
-        snprintf(line, size, "it begins");
+    if (total == 0) { /* it has just begun, and has not said how much there is */
+        snprintf(line, size, "0 %%");
         return line;
     }
-    double percent = (double)done * 100 / (double)total;
     if (eta_ms != BOARD_UNKNOWN)
         snprintf(left, sizeof left, ", %" PRIu64 " s left", (eta_ms + 999) / 1000);
     double percent = (double)done * 100 / (double)total;

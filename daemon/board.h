@@ -135,6 +135,13 @@ const char *warmup_state_name(const struct warmup_progress *warmup);
 /* "42 % of 7168.0 MiB, 12 s left", "it begins": of one that runs. In line. */
 const char *warmup_progress_text(const struct warmup_progress *warmup, char *line, size_t size);
 
+/* What warmup.profile holds; written by the thread that saves it. */
+struct board_profile {
+    _Atomic uint64_t pages;
+    _Atomic uint64_t saved_ms; /* clock_ms; 0: never */
+    _Atomic uint64_t n_saves, n_failures;
+};
+
 enum verify_state { VERIFY_NEVER, VERIFY_RUNNING, VERIFY_GOOD, VERIFY_FAULTS, VERIFY_FAILED };
 
 /* Of the verification that runs or ran last; the supervisor's. */
@@ -183,6 +190,8 @@ struct board_head {
     uint64_t retired_minor_faults, retired_major_faults;
     struct board_sample sample; /* of the supervisor; nothing of the tree */
     struct warmup_progress warmup;
+    struct board_profile profile;
+    _Atomic uint64_t refaults; /* BOARD_UNKNOWN: nobody has told; by the sampler */
     struct verify_progress verify;
 };
 

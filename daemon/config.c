@@ -177,9 +177,13 @@ void config_init(struct config *config)
 
 void config_deinit(struct config *config)
 {
-    free(config->tree_path);
-    free(config->admin_token_file);
-    config->tree_path = config->admin_token_file = NULL;
+    for (size_t i = 0; i < n_config_options; i++) {
+        char **path = path_of(config, &config_options[i]);
+        if (path) {
+            free(*path);
+            *path = NULL;
+        }
+    }
 }
 
 int config_read_file(struct config *config, const char *path, struct config_error *error)
@@ -305,14 +309,14 @@ int config_receive(struct config *config, int fd)
         return -ENOMEM;
     int r = 0;
     if (pread(fd, &read, sizeof read, 0) != (ssize_t)sizeof read ||
-        pread(fd, path, len, sizeof read) != (ssize_t)len) {
-        free(path);
-        return -EIO;
-    }
-    *config = read;
-    config->tree_path = path;
-    config->admin_token_file = NULL; /* nobody's business but the supervisor's */
-    return 0;
+        pread(fd, texts, len, sizeof read) != (ssize_t)len)
+        r = -EIO;
+    if (r == 0 && (r = receive_paths(&read, texts, len)) != 0)
+        config_deinit(&read);
+    free(texts);
+    if (r == 0)
+        *config = read;
+    return r;
 }
 
 static void print_comment(FILE *out, const char *text)

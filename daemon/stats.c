@@ -213,6 +213,15 @@ static uint64_t collect_pss(const struct board *board, unsigned slot, struct wor
     return age;
 }
 
+static void collect_profile(const struct board_profile *profile, uint64_t *values)
+{
+    bool is_saved = profile->saved_ms != 0;
+    values[STAT_profile_pages] = is_saved ? profile->pages : STAT_UNKNOWN;
+    values[STAT_profile_age_ms] = is_saved ? age_of(profile->saved_ms) : STAT_UNKNOWN;
+    values[STAT_profile_saves] = profile->n_saves;
+    values[STAT_profile_failures] = profile->n_failures;
+}
+
 /* What the supervisor writes, and what dead workers have left. */
 void stats_begin(const struct board *board, struct stats_report *ret)
 {
@@ -243,6 +252,8 @@ void stats_begin(const struct board *board, struct stats_report *ret)
     values[STAT_warmup_total_bytes] = head->warmup.total_bytes;
     values[STAT_warmup_eta_ms] = head->warmup.eta_ms;
     values[STAT_warmup_generation] = head->warmup.generation;
+    collect_profile(&head->profile, values);
+    values[STAT_memory_refaults] = head->refaults;
 }
 
 bool stats_add_worker(const struct board *board, unsigned slot, struct stats_report *report,

@@ -124,7 +124,15 @@ enum stat_type { STAT_COUNTER, STAT_GAUGE, STAT_IDENTITY };
     X(warmup, eta_ms, STAT_GAUGE, "actd_warmup_eta_seconds", "",                                  \
       "How long it will take until the warm-up is done, at the speed that it has.")               \
     X(warmup, generation, STAT_GAUGE, "actd_warmup_generation", "",                               \
-      "Running number of the generation that the warm-up is about; 0 without one.")
+      "Running number of the generation that the warm-up is about; 0 without one.")               \
+    X(profile, pages, STAT_GAUGE, "actd_profile_pages", "",                                       \
+      "Pages that were in memory when the profile was last saved.")                               \
+    X(profile, age_ms, STAT_GAUGE, "actd_profile_age_seconds", "",                                \
+      "Time since the profile was last saved.")                                                   \
+    X(profile, saves, STAT_COUNTER, "actd_profile_saves_total", "",                               \
+      "How often the profile was saved.")                                                         \
+    X(profile, failures, STAT_COUNTER, "actd_profile_failures_total", "",                         \
+      "How often the profile could not be saved.")
 
 /* One worker process, likewise. The metrics have other names than those of the service, so that a
  * sum over either is right; each sample gets a label with the worker's number. */

@@ -7,6 +7,7 @@
 #include "daemon/admin/metrics.h"
 #include "daemon/admin/page/page.h"
 #include "daemon/admin/render.h"
+#include "daemon/admin/render_residency.h"
 #include "daemon/supervisor/crew.h"
 #include "daemon/supervisor/verify.h"
 #include "daemon/supervisor/warmup.h"
@@ -39,6 +40,14 @@ static int get_page(struct admin_request *request)
                                             .fixed_size = page_html_size,
                                             .headers = page_headers};
     return ADMIN_ANSWERED;
+}
+
+static int answer_json(struct admin_request *request, unsigned status,
+                       int (*render)(const struct board *board, char **ret))
+{
+    char *text = NULL;
+    int r = render(request->sources->board, &text);
+    return r < 0 ? r : admin_answer_json(request, status, text);
 }
 
 static int get_livez(struct admin_request *request)
@@ -76,6 +85,17 @@ static int get_metrics(struct admin_request *request)
     r = admin_answer_text(request, HTTP_OK, text);
     request->answer.type = "text/plain; version=0.0.4; charset=utf-8";
     return r;
+}
+
+/* What is known, and then more: it is asked for by this. */
+static int get_residency(struct admin_request *request)
+{
+    struct census_view view;
+    char *text = NULL;
+    census_want(request->sources->census);
+    census_get(request->sources->census, &view);
+    int r = render_residency(&view, &text);
+    return r < 0 ? r : admin_answer_json(request, HTTP_OK, text);
 }
 
 static int get_slow(struct admin_request *request)
@@ -176,8 +196,19 @@ static const struct route {
     const char *url;
     admin_handler get, post; /* NULL: not with this method */
 } routes[] = {
-    {"/", get_page, NULL},       {"/livez", get_livez, NULL},     {"/readyz", get_readyz, NULL},
-    {"/stats", get_stats, NULL}, {"/metrics", get_metrics, NULL}, {"/reload", NULL, post_reload},
+    /* clang-format off */
+    {"/", get_page, NULL},
+    {"/livez", get_livez, NULL},
+    {"/readyz", get_readyz, NULL},
+    {"/stats", get_stats, NULL},
+    {"/metrics", get_metrics, NULL},
+    {"/residency", get_residency, NULL},
+    {"/slow", get_slow, NULL},
+    {"/reload", NULL, post_reload},
+    {"/warm", get_warm, post_warm},
+    {"/verify", get_verify, post_verify},
+    {"/log-level", answer_log_level, post_log_level},
+    /* clang-format on */
 };
 #define N_ROUTES (sizeof routes / sizeof *routes)
 

@@ -7,6 +7,7 @@
 #include "daemon/board.h"
 
 struct access;
+struct census;
 struct crew;
 struct reload;
 struct verify;
@@ -18,6 +19,7 @@ struct admin_sources {
     const struct access *access;
     struct reload *reload;
     struct crew *crew;
+    struct census *census;
     struct warmup *warmup;
     struct verify *verify;
 };

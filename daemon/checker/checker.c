@@ -1,8 +1,8 @@
 /*
  * checker: see checker.h.
  *
- * Three ends: checker_run returns after the answer; the thread that watches the socket ends the
- * process when nobody wants to know any more; the handler of SIGBUS, when a page of the file cannot
+ * Three ends: checker_run returns after the answer; the process ends when nobody wants to know any
+ * more (daemon/background); the handler of SIGBUS, when a page of the file cannot
  * be had, sends the refusal that was prepared.
  */
 #include "daemon/checker/checker.h"
@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "daemon/background.h"
 #include "daemon/checker/copy.h"
 #include "daemon/config.h"
 #include "daemon/control.h"
@@ -22,8 +23,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -31,10 +30,6 @@
 #include <unistd.h>
 
 #define EXIT_USAGE 2
-
-/* Checking must not take from those who serve. The kernel derives the priority of reading from this
- * too; the idle class of either could wait forever on a busy machine. */
-#define NICE 10
 
 #define PROGRESS_MS 250
 
@@ -107,38 +102,14 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 
 static void handle_signals(void)
 {
-    /* To the whole process group, most likely; the supervisor decides what becomes of us. The last
-     * one: more was written than RLIMIT_FSIZE allows, which is an error there. */
-    static const int ignored[] = {SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ};
     struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
-    sigset_t none;
     char line[4096 + 256];
     snprintf(line, sizeof line,
              "%.4096s: it was truncated while it was read, or reading it failed: check the disk, "
              "and write files under another name, then rename them",
              check.path);
     text_set(lost_text, line);
-    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
-        (void)signal(ignored[i], SIG_IGN);
     (void)sigaction(SIGBUS, &action, NULL);
-}
-
-/* If memory is short, this process is the one to do without. */
-static void volunteer_for_oom(void)
-{
-    with_close int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    if (fd >= 0)
-        (void)!write(fd, "1000", 4);
-}
-
-static void step_back(void)
-{
-    struct sched_param none = {0};
-    (void)sched_setscheduler(0, SCHED_BATCH, &none);
-    (void)setpriority(PRIO_PROCESS, 0, NICE);
-    volunteer_for_oom();
-    set_limit(RLIMIT_CORE, 0);
-    limit_space();
 }
 
 static const char *open_remedy(int error)

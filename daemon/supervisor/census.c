@@ -26,8 +26,8 @@
 #define LOOK_PART 20
 /* A save that was due and not possible (a warm-up runs) is tried again after that. */
 #define RETRY_MS 1000
-/* How long what was restored stays in a profile that is made of what the workers have mapped. */
-#define KEEP_MS ((uint64_t)60 * 60 * 1000)
+/* For so long what was restored counts as in memory, where nobody can tell. */
+#define RESTORED_MS (3600 * (uint64_t)1000)
 /* What census_stop waits for a disk that may hang; and for a look at a very large file, which goes
  * on, but not so long that people begin to wonder. */
 #define STOP_MS      2000
@@ -35,17 +35,26 @@
 
 enum job { JOB_LOOK, JOB_SAVE, JOB_LAST_SAVE, JOB_END };
 
-static void on_async(uv_async_t *async)
+static void on_news(uv_async_t *async)
 {
     struct census *census = async->data;
-    census->on_looked(census->context);
+    pthread_mutex_lock(&census->lock);
+    bool is_looked = census->is_looked, is_saved = census->is_saved;
+    census->is_looked = census->is_saved = false;
+    pthread_mutex_unlock(&census->lock);
+    if (is_saved)
+        census->on_saved(census->context, census->board->head->profile.pages);
+    if (is_looked)
+        census->on_looked(census->context);
 }
 
-/* Under the lock. The workers may end, as far as we are concerned. */
-static void tell_looked(struct census *census)
+static void tell(struct census *census, bool *what)
 {
-    if (census->is_last && !census->is_late && !census->is_stopping)
-        uv_async_send(&census->looked);
+    pthread_mutex_lock(&census->lock);
+    *what = true;
+    if (!census->is_stopping) /* else the handle is being closed */
+        uv_async_send(&census->news);
+    pthread_mutex_unlock(&census->lock);
 }
 
 static bool go_on_looking(void *context)
@@ -180,10 +189,8 @@ static int look_at(struct census *census, unsigned which, const struct census_fi
     enum resident_source source = resident_source_of(&look), found = RESIDENT_UNKNOWN;
     if (job == JOB_LAST_SAVE) {
         look.go_on = source == RESIDENT_MINCORE ? go_on_last : go_on_last_mapped;
-        pthread_mutex_lock(&census->lock);
         if (source == RESIDENT_MINCORE)
-            tell_looked(census);
-        pthread_mutex_unlock(&census->lock);
+            tell(census, &census->is_looked);
     }
     int r = act_pages_new(file->generation.size_bytes, &pages);
     if (r < 0)
@@ -231,25 +238,6 @@ static bool is_still_worth(struct census *census, const struct census_file *file
     return !is_late && is_same && is_worthy && !is_cut;
 }
 
-/* What was restored is in memory, and no worker has mapped it yet: the profile that it came from
- * knows of it. */
-static void keep_restored(struct census *census, const struct act_profile *about,
-                          const struct generation *generation, struct act_pages *pages)
-{
-    struct act_pages *before;
-    uint64_t at = 0, first, n;
-    pthread_mutex_lock(&census->lock);
-    bool is_new =
-        census->restored_number == generation->number && clock_ms() - census->restored_ms < KEEP_MS;
-    pthread_mutex_unlock(&census->lock);
-    if (about->source != ACT_PAGES_PAGEMAP || !is_new ||
-        act_profile_read(census->saver.path, about, NULL, &before, NULL) != 0)
-        return;
-    for (; act_pages_next(before, at, &first, &n); at = first + n)
-        act_pages_add(pages, first, n);
-    act_pages_free(before);
-}
-
 /* Adds what the profile has, if it was restored lately. One that cannot be read, or is of another
  * file, has nothing to add. */
 static void add_restored(struct census *census, const struct act_profile *about,
@@ -274,11 +262,8 @@ static void save(struct census *census, const struct census_file *file, enum job
     struct board_profile *told = &census->board->own_head->profile;
     const struct generation *generation = &file->generation;
     int r = file->fd < 0 ? -EBADF : look_at(census, 0, file, job, &source, &pages);
-    if (job == JOB_LAST_SAVE) {
-        pthread_mutex_lock(&census->lock);
-        tell_looked(census);
-        pthread_mutex_unlock(&census->lock);
-    }
+    if (job == JOB_LAST_SAVE)
+        tell(census, &census->is_looked);
     if (r < 0 || !is_still_worth(census, file, job, source)) {
         act_pages_free(pages);
         return;
@@ -288,11 +273,13 @@ static void save(struct census *census, const struct census_file *file, enum job
                                 .root_offset = generation->root_offset,
                                 .source = resident_pages_source(source),
                                 .saved_s = (uint64_t)time(NULL)};
-    keep_restored(census, &about, generation, pages);
+    if (source == RESIDENT_PAGEMAP)
+        add_restored(census, &about, pages);
     if (saver_write(&census->saver, &about, pages) == 0) {
         told->pages = act_pages_count(pages);
         told->saved_ms = clock_ms();
         told->n_saves++;
+        tell(census, &census->is_saved);
     } else {
         told->n_failures++;
     }
@@ -376,16 +363,16 @@ int census_start(struct census *census, uv_loop_t *loop, struct board *board,
     census->pids = calloc(board->head->n_slots, sizeof *census->pids);
     if (!census->pids)
         return -ENOMEM;
-    int r = uv_async_init(loop, &census->looked, on_async);
+    int r = uv_async_init(loop, &census->news, on_news);
     if (r < 0) {
         free(census->pids);
         return r;
     }
-    census->looked.data = census;
+    census->news.data = census;
     init_lock(census);
     r = start_thread(census);
     if (r < 0) {
-        uv_close((uv_handle_t *)&census->looked, NULL);
+        uv_close((uv_handle_t *)&census->news, NULL);
         deinit_lock(census);
         free(census->pids);
         return r;
@@ -455,14 +442,7 @@ void census_get(struct census *census, struct census_view *ret)
     pthread_mutex_unlock(&census->lock);
 }
 
-static bool is_restored(const struct census *census, const struct generation *generation)
-{
-    const struct warmup_progress *warmup = &census->board->head->warmup;
-    return warmup->mode == WARMUP_RESTORE && warmup->state == WARMUP_DONE &&
-           warmup->generation == generation->number;
-}
-
-void census_allow(struct census *census, bool is_whole)
+void census_allow(struct census *census, bool is_whole, bool is_restored)
 {
     if (!census->is_running || !census->saver.path)
         return;
@@ -476,11 +456,8 @@ void census_allow(struct census *census, bool is_whole)
     if (!census->may_save || !is_whole)
         census->save_ms = now + census->save_interval_ms;
     census->may_save = true;
+    census->restored_ms = is_restored ? now : 0;
     census->last_save_ms = is_whole ? 0 : census->save_ms;
-    if (is_restored(census, generation)) {
-        census->restored_number = generation->number;
-        census->restored_ms = now;
-    }
     pthread_cond_signal(&census->wake);
     pthread_mutex_unlock(&census->lock);
 }
@@ -531,7 +508,7 @@ bool census_stop(struct census *census)
     pthread_cond_signal(&census->wake);
     bool is_ended = wait_for_end(census);
     pthread_mutex_unlock(&census->lock);
-    uv_close((uv_handle_t *)&census->looked, NULL);
+    uv_close((uv_handle_t *)&census->news, NULL);
     if (!is_ended) {
         log_warning("%s: it is not done in time: not waiting for it",
                     census->saver.path ? census->saver.path : "looking at what is in memory");

@@ -83,15 +83,14 @@ struct census {
     uint64_t look_ms;         /* likewise the next look, if it is wanted */
     uint64_t last_save_ms;    /* not before then is the last one made */
     bool is_last_due;         /* the last save is to be made */
-    uint64_t restored_number; /* the generation that was last restored; 0: none */
-    uint64_t restored_ms;     /* clock_ms */
     _Atomic bool is_last;     /* it has begun, or is due; also read without the lock */
     _Atomic bool is_late;     /* the workers end, whether it has looked at them or not; likewise */
     _Atomic bool is_stopping; /* likewise */
+    bool is_looked, is_saved; /* to be told to the loop */
     bool is_ended;
 };
 
-/* All signals are blocked in the thread. on_looked and context are set by the caller before;
+/* All signals are blocked in the thread. Callbacks and context are set by the caller before;
  * reload's callbacks and the board must stay until census_stop. 0 or -errno; the other functions do
  * nothing then. */
 int census_start(struct census *census, uv_loop_t *loop, struct board *board,
@@ -108,9 +107,11 @@ void census_get(struct census *census, struct census_view *ret);
 /*
  * The start's warm-up has ended, or there is none: what is in memory may be saved.
  *
- * is_whole  it has done what it should: a stop may save at once, and a save that is due earlier
- *           than profile_interval_ms from now stays so, however often this is called. Else both
- *           have to wait for so long.
+ * is_whole     it has done what it should: a stop may save at once, and a save that is due earlier
+ *              than profile_interval_ms from now stays so, however often this is called. Else both
+ *              have to wait for so long.
+ * is_restored  it has brought in what is in the profile. Where only the workers' mappings tell what
+ *              is in memory, that counts as well, for an hour: nobody has touched it yet.
  */
 void census_allow(struct census *census, bool is_whole, bool is_restored);
 

@@ -18,15 +18,6 @@
 static void on_checked(void *context, int fd, const struct generation *generation,
                        const char *text);
 static void on_timeout(uv_timer_t *timer);
-void reload_on_warm(struct reload *reload, uint64_t number)
-{
-    if (reload->state != RELOAD_WARMING || number != reload->candidate.generation.number)
-        return;
-    show(reload, RELOAD_MAPPING);
-    uv_timer_start(&reload->timeout, on_timeout, reload->board->config->tree_check_timeout_ms, 0);
-    advance(reload);
-}
-
 static void on_path_changed(void *context);
 static void begin(struct reload *reload, const char *why);
 
@@ -295,6 +286,15 @@ void reload_greet(struct reload *reload, struct process *process)
         hand(process, current);
     if (candidate->fd >= 0)
         hand(process, candidate);
+}
+
+void reload_on_warm(struct reload *reload, uint64_t number)
+{
+    if (reload->state != RELOAD_WARMING || number != reload->candidate.generation.number)
+        return;
+    show(reload, RELOAD_MAPPING);
+    uv_timer_start(&reload->timeout, on_timeout, reload->board->config->tree_check_timeout_ms, 0);
+    advance(reload);
 }
 
 static void on_mapped(struct reload *reload, struct process *process, uint64_t number)

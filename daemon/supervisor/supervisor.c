@@ -291,6 +291,7 @@ static void drain(struct supervisor *supervisor)
     if (supervisor->is_ready)
         notify_stopping();
     head->is_draining = true;
+    bool is_looking = census_begin_last(&supervisor->census); /* it asks whether a warm-up runs */
     warmup_stop(&supervisor->warmup);
     verify_stop(&supervisor->verify);
     reload_stop(&supervisor->reload);
@@ -388,6 +389,8 @@ static void on_warm(void *context, uint64_t generation)
 {
     struct supervisor *supervisor = context;
     reload_on_warm(&supervisor->reload, generation);
+    if (generation == supervisor->reload.current.generation.number)
+        allow_saving(supervisor);
     if (!is_awaiting_warmup(supervisor))
         tell_status(supervisor);
     else if (supervisor->reload.state != RELOAD_WARMING) /* else a candidate's takes its place */
@@ -497,6 +500,8 @@ static void on_reload_done(void *context, bool is_accepted, const char *text)
         end_awaiting(supervisor);
     else if (supervisor->is_ready)
         tell_status(supervisor);
+    if (is_accepted && supervisor->is_ready)
+        allow_saving(supervisor);
 }
 
 static void on_damage(void *context)
@@ -591,12 +596,12 @@ static int start(struct supervisor *supervisor)
     supervisor->reload.on_done = on_reload_done;
     supervisor->reload.on_damage = on_damage;
     supervisor->reload.context = supervisor;
-    supervisor->warmup.progress = &supervisor->board.own_head->warmup;
     supervisor->sources = (struct admin_sources){.config = config,
                                                  .board = &supervisor->board,
                                                  .access = &supervisor->access,
                                                  .reload = &supervisor->reload,
                                                  .crew = &supervisor->crew,
+                                                 .census = &supervisor->census,
                                                  .warmup = &supervisor->warmup,
                                                  .verify = &supervisor->verify};
     init_warmup(supervisor);
@@ -606,6 +611,7 @@ static int start(struct supervisor *supervisor)
     if (r < 0) /* what it tells is unknown then */
         log_warning("cannot look at what the workers hold in memory: %s", strerror(-r));
     supervisor->census.on_looked = on_looked;
+    supervisor->census.on_saved = on_saved;
     supervisor->census.context = supervisor;
     r = census_start(&supervisor->census, &supervisor->loop, &supervisor->board,
                      &supervisor->reload);

@@ -87,7 +87,7 @@ def check_statistics():
     rows = source.x_table("daemon/stats.h", "STATS")
     columns = [row[0] for row in source.x_table("daemon/stats.h", "METHOD_STATS")]
     names = [f"{row[0]}.{row[1]}" for row in rows]
-    names += ["warmup.state", "workers.worker", "workers.pid"]
+    names += ["warmup.state", "warmup.mode", "workers.worker", "workers.pid"]
     documented = re.findall(r"^\| `(\w+\.\w+)` \|", text, re.M)
     compare("statistic", names, documented, "docs/STATISTICS.md")
     worker_rows = source.x_table("daemon/stats.h", "WORKER_STATS")

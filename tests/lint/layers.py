@@ -24,7 +24,8 @@ ALLOWED = {
     # Never parses what a data client sends, never reads the tree.
     "daemon/supervisor/": ["base/", "daemon/board.h", "daemon/config.h", "daemon/control.h"]
     + ["daemon/generation.h", "daemon/stats.h", "daemon/supervisor/", "daemon/usage.h"]
-    + ["daemon/admin/admin.h", "daemon/admin/access.h"],
+    + ["daemon/admin/admin.h", "daemon/admin/access.h"]
+    + ["act/pages.h", "act/residency.h"],
     # Opens and reads a file that may be anything; a process of its own.
     "daemon/checker/": ["base/", "act/", "daemon/config.h", "daemon/control.h"]
     + ["daemon/snapshot.h", "daemon/background.h", "daemon/temporary.h", "daemon/checker/"],
@@ -40,8 +41,8 @@ ALLOWED = {
     + ["daemon/slow.h", "daemon/usage.h", "daemon/worker/"],
     "daemon/admin/": ["base/", "daemon/board.h", "daemon/config.h", "daemon/stats.h"]
     + ["daemon/admin/", "daemon/supervisor/listener.h", "daemon/supervisor/reload.h"]
-    + ["daemon/supervisor/crew.h", "daemon/supervisor/warmup.h", "daemon/supervisor/verify.h"]
-    + ["daemon/slow.h"],
+    + ["daemon/supervisor/crew.h", "daemon/slow.h", "daemon/supervisor/warmup.h"]
+    + ["daemon/supervisor/census.h", "daemon/supervisor/verify.h"],
 }
 
 # What only some may use of other people's.

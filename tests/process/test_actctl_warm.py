@@ -66,17 +66,6 @@ def warm(*args, **options):
     return actctl.output("warm", *args, **options)
 
 
-def await_asked(path):
-    """Until no more of what was asked for comes: the kernel may also have taken some of it away."""
-    seen = []
-
-    def look():
-        seen.append(resident(path))
-        return len(seen) > 5 and seen[-1] <= seen[-6]
-
-    eventually(look, "what was asked for")
-
-
 def until_kept(path, pages, *args):
     """Warms what was dropped, until these pages, all of them, are in memory together."""
 
@@ -85,8 +74,6 @@ def until_kept(path, pages, *args):
         if "--mode=willneed" not in args:
             forget(path)
         warm(path, *args)
-        if "--mode=willneed" in args:
-            await_asked(path)
         there = residency(path)
         return all(there[page] for page in pages) and there
 

@@ -364,7 +364,7 @@ STATS = COUNTED | {
         "reloads",
         "refused",
     },
-    "warmup": {"state", "read_bytes", "total_bytes"},
+    "warmup": {"state", "mode", "read_bytes", "total_bytes", "eta_ms", "generation"},
 }
 WORKER_STATS = COUNTED | {
     "process": {"uptime_ms"},
@@ -400,7 +400,14 @@ def test_stats_has_every_group_and_name(cities, client):
     assert stats["tree"]["identity"] == client.call("hello")["generation"]["identity"]
     assert stats["tree"]["damaged"] == stats["tree"]["refused"] == 0
     assert stats["connections"]["open"] == 1
-    assert stats["warmup"] == {"state": "off", "read_bytes": 0, "total_bytes": 0}
+    assert stats["warmup"] == {
+        "state": "off",
+        "mode": "none",
+        "read_bytes": 0,
+        "total_bytes": 0,
+        "eta_ms": None,
+        "generation": 0,
+    }
     assert [worker["worker"] for worker in workers] == list(range(len(workers)))
     for worker in workers:
         os.stat(f"/proc/{worker.pop('pid')}")

@@ -99,7 +99,7 @@ def test_what_was_in_memory_is_there_again(place, user):
 
 @pytest.mark.parametrize("user", [None, NOBODY], ids=["owner", "other"])
 def test_it_is_as_good_after_many_restarts(place, user):
-    """Also where nobody asks for anything."""
+    """Also where nobody asks for anything, so that no worker touches what was restored."""
     saved = first = place.work(user=user)
     for _ in range(3):
         place.forget()

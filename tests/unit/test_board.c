@@ -197,7 +197,7 @@ static void why_it_is_not_ready(void **state)
     head->n_serving = 1;
     assert_ptr_equal(board_unready_reason(&t.board, line, sizeof line), NULL);
     head->is_ready_after_warmup = true;
-    assert_string_equal(board_unready_reason(&t.board, line, sizeof line), "warming up: it begins");
+    assert_string_equal(board_unready_reason(&t.board, line, sizeof line), "warming up: 0 %");
     head->warmup.read_bytes = (uint64_t)3 << 20;
     head->warmup.total_bytes = (uint64_t)4 << 20;
     assert_string_equal(board_unready_reason(&t.board, line, sizeof line),

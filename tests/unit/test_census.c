@@ -175,14 +175,14 @@ static void it_is_saved_however_often_it_is_allowed(void **state)
     (void)state;
     uint64_t since = clock_ms();
     while (scene.n_saved == 0 && clock_ms() - since < DEADLINE_MS) {
-        census_allow(&scene.census, true);
+        census_allow(&scene.census, true, false);
         run_loop(INTERVAL_MS / 10, 1, UINT32_MAX);
     }
     assert_int_equal(scene.n_saved, 1);
     /* One that failed does. */
     since = clock_ms();
     while (clock_ms() - since < 2 * INTERVAL_MS) {
-        census_allow(&scene.census, false);
+        census_allow(&scene.census, false, false);
         run_loop(INTERVAL_MS / 10, UINT32_MAX, UINT32_MAX);
     }
     assert_int_equal(scene.n_saved, 1);
@@ -192,7 +192,7 @@ static void it_is_saved_however_often_it_is_allowed(void **state)
 static void a_file_that_was_cut_off_is_not_saved(void **state)
 {
     (void)state;
-    census_allow(&scene.census, true);
+    census_allow(&scene.census, true, false);
     wait_saved(1);
     assert_int_equal(ftruncate(scene.reload.current.fd, FILE_BYTES / 2), 0);
     run_loop(INTERVAL_MS / 2, UINT32_MAX, UINT32_MAX); /* one may have been on its way */
