@@ -255,8 +255,11 @@ static void run_mixed(uint64_t n_hot)
 {
     static struct latencies hot_latencies, cold_latencies;
     /* Steps of the golden section of all keys: however many there were, none is near another. */
-    struct source cold = {1, (uint64_t)((double)n_keys * 0.6180339887) | 1, n_keys, UINT64_MAX};
-    struct source hot = {0, n_keys / n_hot, n_keys / n_hot * n_hot, 10 * n_hot};
+    struct source cold = {.at = 1,
+                          .step = (uint64_t)((double)n_keys * 0.6180339887) | 1,
+                          .n = n_keys,
+                          .left = UINT64_MAX};
+    struct source hot = {.step = n_keys / n_hot, .n = n_keys / n_hot * n_hot, .left = 10 * n_hot};
     uint64_t milliseconds;
     uint32_t n_cold, depth;
     peer_open(&peers[0], &hot, NULL, 1);
@@ -307,7 +310,7 @@ static void run_touch(uint64_t step, uint32_t n_peers)
     if (n_peers < 1 || n_peers > PEERS_MAX)
         errx(2, "1 to %d connections", PEERS_MAX);
     for (uint32_t i = 0; i < n_peers; i++) {
-        sources[i] = (struct source){0, step, n_keys, (n_keys + step - 1) / step};
+        sources[i] = (struct source){.step = step, .n = n_keys, .left = (n_keys + step - 1) / step};
         peer_open(&peers[i], &sources[i], NULL, TOUCH_DEPTH);
     }
     run(n_peers, UINT64_MAX);
