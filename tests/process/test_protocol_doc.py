@@ -371,7 +371,9 @@ class Replay:
 
 def serve(example, directory):
     """The daemon that section 1 describes, in a copy of tests/data."""
-    settings = {"tree.path": "doc/a.act", **example.settings}
+    # Each worker has a clock of its own for what is timed.
+    workers = {"daemon.workers": 1} if is_timed(example) else {}
+    settings = {"tree.path": "doc/a.act", **workers, **example.settings}
     tree = directory / settings["tree.path"]
     tree.parent.mkdir(exist_ok=True)
     shutil.copyfile(paths.DATA / settings["tree.path"], tree)

@@ -52,9 +52,12 @@ def make_sparse(head):
 
 
 def make_mixed(path):
-    """Byte values, and a number merged among them by a writer that knows only those."""
-    tree_maker.build(path, [(b"a", b"x"), (b"b", b"y")], is_bytes=True)
-    data = bytearray(path.read_bytes())
+    """Byte values, and a number merged among them by a writer that knows only those. Never good
+    where the daemon may look."""
+    good = path.with_name("good.act")
+    tree_maker.build(good, [(b"a", b"x"), (b"b", b"y")], is_bytes=True)
+    data = bytearray(good.read_bytes())
+    good.unlink()
     old_root, new_root = struct.unpack("<Q", data[8:16])[0], len(data)
     data += b"\x40\x07" + struct.pack("<QQ", 0, old_root)  # the empty key alone, with value 7
     data[8:16] = struct.pack("<Q", new_root)

@@ -1,5 +1,6 @@
 """/residency: which pages of the file are in memory, held against what others say of it."""
 
+import contextlib
 import ctypes
 import json
 import mmap
@@ -311,6 +312,13 @@ def test_it_is_told_when_all_workers_are_stuck(actd, tree):
         assert look(daemon)["source"] == "pagemap"
 
 
+def files_of(pid):
+    """What it has open, but for what it closes meanwhile."""
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            yield os.readlink(f"/proc/{pid}/fd/{number}")
+
+
 def test_after_a_reload_it_is_the_new_file(actd, tree, directory):
     daemon = actd(tree.path)
     assert look(daemon)["number"] == 1
@@ -322,8 +330,7 @@ def test_after_a_reload_it_is_the_new_file(actd, tree, directory):
     told = look(daemon)
     assert told["number"] == 2 and told["identity"] != old
     assert told["size_bytes"] == paths.CITIES.stat().st_size
-    fds = [os.readlink(f"/proc/{daemon.pid}/fd/{n}") for n in os.listdir(f"/proc/{daemon.pid}/fd")]
-    assert not any("(deleted)" in name and "tree.act" in name for name in fds)
+    assert not any("(deleted)" in name and "tree.act" in name for name in files_of(daemon.pid))
 
 
 def test_a_candidate_is_told_too(actd, tree, directory):

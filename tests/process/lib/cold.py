@@ -78,11 +78,11 @@ def check_loop_numbers(loop, is_exact=False):
 
     If not is_exact, many threads may come and go, and files be mapped and unmapped: the address
     space is locked for a moment then, and the loop may meet that. A sanitizer's own locks make it
-    wait for another thread now and then, too.
+    wait for other threads in any turn, so there only faults count.
     """
     assert loop["major_faults"] == 0, loop
-    may_meet = 0 if is_exact and not is_sanitized() else 5 + loop["turns"] // 20
-    assert loop["switches"] <= may_meet, loop
+    may_meet = 0 if is_exact else 5 + loop["turns"] // 20
+    assert is_sanitized() or loop["switches"] <= may_meet, loop
     assert loop["turns_measured"] > 0
 
 
