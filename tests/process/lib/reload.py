@@ -106,7 +106,10 @@ def time_served(daemon, number):
 
 def refused_by_hang_up(daemon):
     """SIGHUP, for a file that must not be taken: why, as the log says."""
+    before = daemon.stat("tree", "refused")
     match = hang_up(daemon, r"actd error: (.*); generation \d+ \(identity \d+, \d+ bytes\) goes on")
+    # The line may still be the one of the refusal before.
+    daemon.wait_stat("tree", "refused", before + 1)
     return match.group(1)
 
 
