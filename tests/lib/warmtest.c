@@ -18,7 +18,7 @@ static void count(uint8_t *counts, uint64_t offset, uint64_t len)
 {
     if (!reads.n_read || len == 0)
         return;
-    if (reads.us_per_page > 0)
+    if (reads.us_per_page > 0) /* a disk that is slow; nobody waits for an event here */
         usleep((useconds_t)((len + PAGE - 1) / PAGE * reads.us_per_page));
     if (len > reads.most_bytes)
         reads.most_bytes = len;
