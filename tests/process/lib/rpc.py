@@ -4,6 +4,8 @@ Replies may come in any order; they are matched by message id, and one that come
 nobody asked for fails the test.
 """
 
+import contextlib
+import ctypes
 import select
 import socket
 import struct
@@ -11,6 +13,8 @@ import struct
 import msgpack
 
 from .waiting import Clock, Deadline
+
+CLONE_NEWNET = 0x40000000
 
 BAD_REQUEST = 1
 UNKNOWN_METHOD = 2
@@ -58,21 +62,47 @@ def unpacker():
     return msgpack.Unpacker(raw=False, strict_map_key=False, max_buffer_size=2**31 - 1)
 
 
+def new_socket(address):
+    """Of the address's family; in another network where it names one."""
+    if address[0] == "unix":
+        return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in address[1] else socket.AF_INET
+    with network(address[3]) if len(address) > 3 else contextlib.nullcontext():
+        return socket.socket(family, socket.SOCK_STREAM)
+
+
 def connect(address, receive_buffer_bytes=None):
-    """address: ("unix", path) or ("tcp", host, port)."""
-    family = socket.AF_UNIX if address[0] == "unix" else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    """address: ("unix", path) or ("tcp", host, port); after the port may come a network namespace,
+    as a path in /proc."""
+    sock = new_socket(address)
     try:
         if receive_buffer_bytes:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         sock.settimeout(Clock().left("a connection"))
-        sock.connect(address[1] if address[0] == "unix" else tuple(address[1:]))
-        if family == socket.AF_INET:
+        sock.connect(address[1] if address[0] == "unix" else tuple(address[1:3]))
+        if address[0] == "tcp":
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+@contextlib.contextmanager
+def network(path):
+    """What this thread makes meanwhile is in that network; a socket stays there. Needs root."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def enter(fd):
+        if libc.setns(fd, CLONE_NEWNET) < 0:
+            raise OSError(ctypes.get_errno(), f"cannot enter {path}")
+
+    with open("/proc/thread-self/ns/net") as ours, open(path) as theirs:
+        enter(theirs.fileno())
+        try:
+            yield
+        finally:
+            enter(ours.fileno())
 
 
 class Client:
