@@ -5,11 +5,14 @@
 build_packages="gcc libc6-dev meson ninja-build pkg-config libuv1-dev libmsgpack-dev libsystemd-dev
     libinih-dev libmicrohttpd-dev libjson-c-dev libcurl4-openssl-dev
     libxxhash-dev"
+# What Debian packages need more.
+package_packages="debhelper dpkg-dev"
 # And what the tests need more.
 test_packages="libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-hypothesis
     python3-msgpack python3-pynvim clang-format groff-base man-db procps util-linux curl
     liblmdb-dev libcdb-dev gnuplot-nox lua5.1 lua-mpack lua-socket neovim libfuse3-dev fuse3
-    e2fsprogs mount vmtouch util-linux-extra prometheus chromium fonts-dejavu-core"
+    e2fsprogs mount vmtouch util-linux-extra prometheus chromium fonts-dejavu-core
+    lintian"
 # npm may have come with another nodejs than Debian's.
 command -v npm >/dev/null || test_packages="$test_packages nodejs npm"
 # And what takes 450 MB, so that only the long tests use it.
