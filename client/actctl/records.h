@@ -7,7 +7,7 @@
  *   jsonl  {"key": K, "value": V}, an object a line. A byte string is "text" or {"hex": "00ff"}.
  *
  * What a writer has written, a reader with the same options reads back as the same records. What a
- * format cannot carry is not written. docs/actctl.1 tells the formats byte by byte.
+ * format cannot carry is not written. actctl(1) tells the formats byte by byte.
  *
  * The reader reads blocks and parses in them: memory is bounded by the longest record. Nothing
  * here knows of trees.

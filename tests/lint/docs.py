@@ -1,7 +1,7 @@
-"""Every option, method, error, statistic and flag is documented, and nothing that is not there is.
+"""Every option, method, error and statistic is documented, and nothing that is not there is.
 
-The names come from the tables in the code, the documented ones from the tables and lists of the
-documents."""
+The names come from the tables in the code, the documented ones from the tables of the documents.
+What stands in the manual pages is held against the code by papers.py."""
 
 import re
 
@@ -34,18 +34,6 @@ def config_options():
     return [".".join(row) for row in rows]
 
 
-def options_in_manual(text):
-    names, section = [], None
-    for line in text.split("\n"):
-        if match := re.match(r"\.Ss Section (\w+)", line):
-            section = match[1]
-        elif line.startswith(".S"):
-            section = None
-        elif section and (match := re.match(r"\.It Cm (\w+) No = ", line)):
-            names.append(f"{section}.{match[1]}")
-    return names
-
-
 def options_in_file(text):
     names, section = [], None
     for line in text.split("\n"):
@@ -58,8 +46,6 @@ def options_in_file(text):
 
 def check_options():
     options = config_options()
-    manual = text_of("docs/actd.conf.5")
-    compare("option", options, options_in_manual(manual), "docs/actd.conf.5")
     compare("option", options, options_in_file(text_of("conf/actd.conf")), "conf/actd.conf")
 
 
@@ -105,27 +91,7 @@ def check_statistics():
     compare("metric", dict.fromkeys(metrics), dict.fromkeys(documented), "docs/STATISTICS.md")
 
 
-def flags_in_manual(text):
-    """Long options in the lists of a manual, without their dashes."""
-    items = "\n".join(line for line in text.split("\n") if line.startswith(".It "))
-    return list(dict.fromkeys(re.findall(r"\bFl -([a-z-]+)", items)))
-
-
-def check_flags():
-    text = source.read("daemon/main.c")
-    flags = re.findall(r'^    \{"([a-z-]+)", (?:no|required)_argument', text, re.M)
-    compare("flag", flags, flags_in_manual(text_of("docs/actd.8")), "docs/actd.8")
-    manual = text_of("docs/actctl.1")
-    flags = [row[1].strip('"') for row in source.x_table("client/actctl/options.h", "OPTIONS")]
-    compare("flag", flags, flags_in_manual(manual), "docs/actctl.1")
-    rows = source.x_table("client/actctl/main.c", "COMMANDS")
-    commands = [row[1].strip('"') for row in rows]
-    documented = re.findall(r"^\.It Cm ([\w-]+)", manual, re.M)
-    compare("command", commands, documented, "docs/actctl.1")
-
-
 check_options()
 check_protocol()
 check_statistics()
-check_flags()
 source.end(problems)

@@ -508,12 +508,12 @@ def test_info_computes_no_digest(tmp_path):
     assert "digest" in told or "checksum" in told, told
 
 
-# docs/actctl.1
+# docs/actctl.1.scd
 
 
 def test_the_formats_are_as_the_manual_shows_them(tmp_path):
-    manual = (paths.ROOT / "docs" / "actctl.1").read_text()
-    example = re.search(r"^\.Bd -literal -offset indent\n(tsv .*?)\.Ed", manual, re.M | re.S)[1]
+    manual = (paths.ROOT / "docs" / "actctl.1.scd").read_text()
+    example = re.search(r"^```\n(tsv .*?)```", manual, re.M | re.S)[1]
     hexed = {name: bytes.fromhex(text) for name, text in
              re.findall(r"^(tsv|nul) +((?:[0-9a-f]{2} *)+)$", example, re.M)}
     lines = [line.split(None, 1)[-1] if line.startswith("jsonl") else line.strip()

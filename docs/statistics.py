@@ -1,0 +1,106 @@
+"""STATISTICS.md -> actd-statistics(7), as input for scdoc, on standard output.
+
+So there is one text. It takes what that document uses of Markdown, and refuses what it does not
+know rather than to print it as it is.
+"""
+
+import pathlib
+import re
+import sys
+
+HEAD = """actd-statistics(7) "actd"
+
+# NAME
+
+actd-statistics - what actd counts, and what the kernel tells of it
+
+# DESCRIPTION
+
+"""
+TAIL = """# SEE ALSO
+
+*actctl*(1), *actd.conf*(5), *actd-protocol*(7), *actd*(8)
+"""
+# Where the documents lead that are pages, too.
+PAGES = {"PROTOCOL.md": "*actd-protocol*(7)", "STATISTICS.md": "this page"}
+
+
+def escaped(text):
+    text = text.replace("\\", "\\\\").replace("*", "\\*").replace("++", "+\\+")
+    return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", text)
+
+
+def link(match):
+    text, target = match[1], match[2]
+    return PAGES.get(target.rpartition("/")[2], text)
+
+
+def inline(text):
+    """A line's text with its marks turned into scdoc's."""
+    text = re.sub(r"\[([^]]+)\]\(([^)\s]+)\)", link, text)
+    parts = re.split(r"(`[^`]+`|\*\*[^*]+\*\*|\*[\w.-]+\*\(\d\))", text)
+    for i, part in enumerate(parts):
+        if part.startswith("`"):
+            parts[i] = f"*{escaped(part.strip('`'))}*"
+        elif part.startswith("**"):
+            parts[i] = f"*{escaped(part.strip('*'))}*"
+        elif not re.fullmatch(r"\*[\w.-]+\*\(\d\)", part):
+            parts[i] = escaped(part)
+    text = "".join(parts)
+    return "\\" + text if re.match(r"[-.#\[|\];`]", text) else text
+
+
+def cells_of(line):
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def table(lines):
+    """A list: what a row is about, and below it the other columns."""
+    head, rows = cells_of(lines[0]), [cells_of(line) for line in lines[2:]]
+    if "metric" in head[1:2] or "in /metrics" in head[1:2]:
+        return statistics(rows)
+    result = []
+    for row in rows:
+        result += [inline(row[0]), *(f"\t{inline(cell)}" for cell in row[1:] if cell), ""]
+    return result
+
+
+def statistics(rows):
+    """Rows of name, name in /metrics, type, unit and meaning, some of which may not be there."""
+    result = []
+    for name, metric, *kind, meaning in rows:
+        facts = ", ".join(inline(fact) for fact in kind if fact)
+        where = f"In /metrics: {inline(metric)}." if metric else "Not in /metrics."
+        result += [f"{inline(name)} ({facts})", *(f"\t{inline(meaning)}" for _ in meaning[:1]),
+                   f"\t{where}", ""]
+    return result
+
+
+def block(lines):
+    """A block of lines between empty ones."""
+    first = lines[0]
+    if first.startswith("# "):
+        return []
+    if first.startswith("## "):
+        return [f"# {first[3:].upper()}" if " " in first else f"# {first[3:]}", ""]
+    if first.startswith("|"):
+        return table(lines)
+    if first.startswith("* "):
+        return [*(f"- {inline(line[2:])}" if line.startswith("* ") else f"  {inline(line.strip())}"
+                  for line in lines), ""]
+    if first.startswith("    "):
+        return ["```", *(line[4:].replace("\\", "\\\\") for line in lines), "```", ""]
+    if re.match(r"[>#]|```|\d+\. ", first):
+        sys.exit(f"statistics.py: not known here: {first}")
+    return [*map(inline, lines), ""]
+
+
+def blocks(text):
+    for part in re.split(r"\n{2,}", text.strip("\n")):
+        yield part.split("\n")
+
+
+sys.stdout.write(HEAD)
+for lines in blocks(pathlib.Path(sys.argv[1]).read_text()):
+    sys.stdout.writelines(f"{line}\n" for line in block(lines))
+sys.stdout.write(TAIL)
