@@ -22,7 +22,7 @@
 #include "daemon/supervisor/census.h"
 #include "daemon/supervisor/crew.h"
 #include "daemon/supervisor/listener.h"
-#include "daemon/supervisor/notify.h"
+#include "daemon/supervisor/readiness.h"
 #include "daemon/supervisor/reload.h"
 #include "daemon/supervisor/sampler.h"
 #include "daemon/supervisor/verify.h"
@@ -46,10 +46,7 @@
 #define KILL_AFTER_MS 1500
 #define END_AFTER_MS  3000
 /* How long workers stay as they are for the last look at what they have mapped. */
-#define LOOK_MS 2000
-/* Beyond the time that a warm-up may be silent, for the service manager. */
-#define NOTICE_MS 60000
-
+#define LOOK_MS       2000
 #define N_SIGNALS     4
 #define MAX_LISTENERS (2 * CONFIG_MAX_ADDRESSES)
 
@@ -63,6 +60,7 @@ struct supervisor {
     struct verify verify;
     struct sampler sampler;
     struct census census;
+    struct readiness readiness;
     unsigned n_sampled; /* workers that served when the sampler was last asked */
     struct listener listeners[MAX_LISTENERS];
     unsigned n_listeners;
@@ -77,7 +75,6 @@ struct supervisor {
     bool is_exhausted; /* no descriptors: accepting waits for retry */
     bool is_accepting;
     bool is_open;   /* the sockets are bound */
-    bool is_ready;  /* ready was said, or a warm-up will say it */
     bool is_failed; /* the start: exit status 1 */
     bool is_crew_draining;
     bool is_closed;
@@ -163,43 +160,6 @@ static void on_exhausted(void *context, int error)
     supervisor->is_exhausted = true;
     update_accepting(supervisor);
     uv_timer_start(&supervisor->retry, on_retry, RETRY_ACCEPT_MS, 0);
-}
-
-static void format_status(const struct supervisor *supervisor, char *text, size_t size)
-{
-    char line[BOARD_TEXT_BYTES];
-    const struct generation *generation = &supervisor->board.head->generation;
-    const char *more = board_unready_reason(&supervisor->board, line, sizeof line);
-    if (!more && warmup_is_running(&supervisor->warmup))
-        more = warmup_describe(&supervisor->warmup, line, sizeof line);
-    snprintf(text, size, "generation %" PRIu64 ", %.1f MiB mapped by %u workers: %s%s%s",
-             generation->number, (double)generation->size_bytes / (1024 * 1024),
-             crew_n_serving(&supervisor->crew), supervisor->config->tree_path, more ? ", " : "",
-             more ? more : "");
-}
-
-static bool is_awaiting_warmup(const struct supervisor *supervisor)
-{
-    return supervisor->board.head->is_ready_after_warmup;
-}
-
-static void tell_status(struct supervisor *supervisor)
-{
-    char status[BOARD_TEXT_BYTES + 512];
-    format_status(supervisor, status, sizeof status);
-    /* A warm-up may take as long as it comes on: warmup ends one that does not. */
-    if (is_awaiting_warmup(supervisor))
-        notify_starting(status, supervisor->config->tree_check_timeout_ms + NOTICE_MS);
-    else
-        notify_status(status);
-}
-
-static void say_ready(struct supervisor *supervisor)
-{
-    char status[BOARD_TEXT_BYTES + 512];
-    format_status(supervisor, status, sizeof status);
-    notify_ready(status);
-    log_info("ready: %s", status);
 }
 
 /* Closing the handles gives the signals their default action back: one that comes on the last steps
@@ -288,8 +248,7 @@ static void drain(struct supervisor *supervisor)
     struct board_head *head = supervisor->board.own_head;
     if (head->is_draining)
         return;
-    if (supervisor->is_ready)
-        notify_stopping();
+    readiness_on_stop(&supervisor->readiness);
     head->is_draining = true;
     bool is_looking = census_begin_last(&supervisor->census); /* it asks whether a warm-up runs */
     warmup_stop(&supervisor->warmup);
@@ -355,60 +314,23 @@ static void on_signal(uv_signal_t *handle, int signal)
     }
 }
 
-/* warmup.ready = after, and nothing is to be waited for any more. */
-static void end_awaiting(struct supervisor *supervisor)
-{
-    supervisor->board.own_head->is_ready_after_warmup = false;
-    say_ready(supervisor);
-}
-
 static void on_warm_progress(void *context)
 {
-    tell_status(context);
-}
-
-/* What is in memory of the served generation may be saved, as soon as that is as it should be. */
-static void allow_saving(struct supervisor *supervisor)
-{
-    const struct warmup_progress *warmup = &supervisor->board.head->warmup;
-    bool has_one = warmup->generation == supervisor->reload.current.generation.number;
-    bool is_done = has_one && warmup->state == WARMUP_DONE;
-    bool has_none = !has_one && supervisor->config->warmup_mode == WARMUP_NONE;
-    if (!warmup_is_running(&supervisor->warmup))
-        census_allow(&supervisor->census, is_done || has_none,
-                     is_done && warmup->mode == WARMUP_RESTORE);
-}
-
-static void on_saved(void *context, uint64_t pages)
-{
     struct supervisor *supervisor = context;
-    warmup_on_profile(&supervisor->warmup, pages * ACT_PAGE_BYTES);
+    readiness_on_progress(&supervisor->readiness);
 }
 
 static void on_warm(void *context, uint64_t generation)
 {
     struct supervisor *supervisor = context;
     reload_on_warm(&supervisor->reload, generation);
-    if (generation == supervisor->reload.current.generation.number)
-        allow_saving(supervisor);
-    if (!is_awaiting_warmup(supervisor))
-        tell_status(supervisor);
-    else if (supervisor->reload.state != RELOAD_WARMING) /* else a candidate's takes its place */
-        end_awaiting(supervisor);
+    readiness_on_warm(&supervisor->readiness, generation);
 }
 
-/* All workers serve. */
-static void get_ready(struct supervisor *supervisor)
+static void on_saved(void *context, uint64_t pages)
 {
-    const struct config *config = supervisor->config;
-    supervisor->is_ready = true;
-    bool is_warming = warmup_begin(&supervisor->warmup, &supervisor->reload.current, NULL);
-    if (is_warming && config->warmup_ready == WARMUP_READY_AFTER) {
-        supervisor->board.own_head->is_ready_after_warmup = true;
-        tell_status(supervisor);
-    } else {
-        say_ready(supervisor);
-    }
+    struct supervisor *supervisor = context;
+    warmup_on_profile(&supervisor->warmup, pages * ACT_PAGE_BYTES);
 }
 
 static int open_listener(struct supervisor *supervisor, const struct address *address)
@@ -494,19 +416,14 @@ static void on_reload_done(void *context, bool is_accepted, const char *text)
         sampler_generation(&supervisor->sampler, &supervisor->board.head->generation);
     if (!is_accepted && supervisor->reload.current.fd < 0)
         fail(supervisor);
-    else if (is_accepted && !supervisor->is_ready)
-        get_ready(supervisor);
-    else if (is_awaiting_warmup(supervisor) && !warmup_is_running(&supervisor->warmup))
-        end_awaiting(supervisor);
-    else if (supervisor->is_ready)
-        tell_status(supervisor);
-    if (is_accepted && supervisor->is_ready)
-        allow_saving(supervisor);
+    else
+        readiness_on_reload(&supervisor->readiness, is_accepted);
 }
 
 static void on_damage(void *context)
 {
-    tell_status(context);
+    struct supervisor *supervisor = context;
+    readiness_on_damage(&supervisor->readiness);
 }
 
 static void on_crew_change(void *context)
@@ -532,7 +449,7 @@ static void on_crew_change(void *context)
 static void on_never_served(void *context)
 {
     struct supervisor *supervisor = context;
-    if (supervisor->is_ready)
+    if (supervisor->readiness.is_ready)
         return;
     log_error("cannot start: a worker ended before it served");
     fail(supervisor);
@@ -604,6 +521,12 @@ static int start(struct supervisor *supervisor)
                                                  .census = &supervisor->census,
                                                  .warmup = &supervisor->warmup,
                                                  .verify = &supervisor->verify};
+    supervisor->readiness = (struct readiness){.config = config,
+                                               .board = &supervisor->board,
+                                               .crew = &supervisor->crew,
+                                               .reload = &supervisor->reload,
+                                               .warmup = &supervisor->warmup,
+                                               .census = &supervisor->census};
     init_warmup(supervisor);
     init_verify(supervisor);
     init_handles(supervisor);
