@@ -5,6 +5,8 @@
 build_packages="gcc libc6-dev meson ninja-build pkg-config libuv1-dev libmsgpack-dev libsystemd-dev
     libinih-dev libmicrohttpd-dev libjson-c-dev libcurl4-openssl-dev
     libxxhash-dev scdoc"
+# What Debian packages need more.
+package_packages="debhelper dpkg-dev systemd"
 # And what the tests need more.
 test_packages="libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-hypothesis
     python3-msgpack python3-pynvim clang-format groff-base man-db procps util-linux curl
