@@ -52,7 +52,8 @@ class Service:
     # Before it starts.
 
     def configure(self, settings=None):
-        self.box.write(self.config_path, config({**TWO_WORKERS, **(settings or {})}))
+        own = {"tree.path": self.tree} if self.instance else {}
+        self.box.write(self.config_path, config({**TWO_WORKERS, **own, **(settings or {})}))
 
     def drop_in(self, sections, unit=None, name="50-test"):
         """Another [Section] key = value for the unit, or for another one."""
