@@ -62,9 +62,13 @@ def forbid_skip(report):
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport():
+def pytest_runtest_makereport(item):
     outcome = yield
-    forbid_skip(outcome.get_result())
+    report = outcome.get_result()
+    forbid_skip(report)
+    box = item.funcargs.get("box")
+    if box and report.when == "call" and report.failed:
+        report.sections.append(("journal of the container", box.log()))
 
 
 @pytest.hookimpl(hookwrapper=True)
