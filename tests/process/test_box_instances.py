@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from lib import http
-from lib.box_service import HASTY, Service, box, reset, trees  # noqa: F401: fixtures
+from lib.box_service import Service, box, reset, trees  # noqa: F401: fixtures
 
 # Nothing that systemd would have to escape, and something that looks as if.
 NAMES = ["one", "my-tree"]
@@ -25,7 +25,6 @@ def pair(box, trees):
         service.drop_in({"Socket": {"ListenStream": [f"127.0.0.1:{service.port}",
                                                      f"[::1]:{service.port}"]}},
                         unit=f"actd-tcp@{name}.socket")
-        service.drop_in(HASTY)
         service.listen()
         made.append(service)
     return made
@@ -41,7 +40,7 @@ def test_each_serves_its_tree_on_all_of_its_sockets(box, pair):
     for version, service in enumerate(pair, 1):
         for address in (service.unix, box.tcp(port=service.port), box.tcp("::1", service.port)):
             with service.client(address) as client:
-                assert client.call("info")["tree"]["path"] == service.tree
+                assert client.call("info")["tree"]["path"] == service.tree.encode()
         assert http.fetch(service.admin_unix, "/readyz")[0] == 200
         assert service.served() == version
     assert box.show("actd.service", "ActiveState") == "inactive"
@@ -65,7 +64,7 @@ def test_they_reload_and_stop_for_themselves(box, pair, trees):
     assert one.ctl("reload", status=None).returncode != 0
     other.ctl("reload")
     assert versions_of(pair) == [3, 2]
-    assert [service.generation()["number"] for service in pair] == [2, 1]
+    assert [service.generation()["number"] for service in pair] == [2, 2]
     assert [service.main_pid() for service in pair] == pids
 
     one.ctl("stop")
@@ -108,7 +107,7 @@ def test_a_tcp_socket_without_an_address_is_refused(box, pair):
 
 def test_an_instance_without_a_configuration_says_which(box, pair):
     third = Service(box, "third")
-    third.drop_in({"Service": {"Restart": "no"}}, name="60-once")
+    third.drop_in({"Service": {"Restart": "no"}})
     assert third.ctl("start", status=None).returncode != 0
     told = box.journal("-u", third.unit, "SYSLOG_IDENTIFIER=actd")
     assert any("/etc/actd/third.conf" in e["MESSAGE"] for e in told), told

@@ -152,7 +152,7 @@ def test_reload_of_what_does_not_run_fails(service):
 
 
 def test_a_supervisor_that_hangs_is_replaced(service):
-    service.drop_in({"Service": {"WatchdogSec": "1s"}}, name="60-watchdog")
+    service.drop_in({"Service": {"WatchdogSec": "1s"}})
     service.start()
     before = service.main_pid()
     there = workers(service)
@@ -168,7 +168,7 @@ def test_a_supervisor_that_hangs_is_replaced(service):
 
 def test_who_is_watched_lives_as_long_as_it_wants(service):
     """Its signs of life come in time: after five times the limit it is the same process."""
-    service.drop_in({"Service": {"WatchdogSec": "200ms"}}, name="60-watchdog")
+    service.drop_in({"Service": {"WatchdogSec": "200ms"}})
     service.start()
     before = service.main_pid()
     seen = set()

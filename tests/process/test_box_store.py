@@ -214,7 +214,7 @@ def test_the_store_holds_what_is_served_only(service, own, trees):
     assert stored(service) == 0
     # So a start begins with the path, and nothing else.
     service.put_bytes(GARBAGE)
-    service.drop_in({"Service": {"Restart": "no"}}, name="60-once")
+    service.drop_in({"Service": {"Restart": "no"}})
     assert service.ctl("start", status=None).returncode != 0
     assert service.is_active() == "failed"
 

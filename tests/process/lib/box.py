@@ -261,6 +261,7 @@ class Box:
 
     def journal(self, *matches, since=None):
         """Its entries, oldest first, each {field: value}."""
+        self.run("journalctl", "--sync")
         after = [f"--after-cursor={since}"] if since else []
         told = self.run("journalctl", "-o", "json", "--no-pager", "-q", *after, *matches).stdout
         return [json.loads(line) for line in told.splitlines()]

@@ -13,8 +13,10 @@ SOCKETS = ["actd-unix.socket", "actd-tcp.socket", "actd-admin.socket"]
 # Enough to see that one of several is replaced, on machines of any size.
 TWO_WORKERS = {"daemon.workers": 2}
 
-# No test wants to wait, and none wants the limit of starts unless it says so.
+# No test wants to wait, and none wants the limit of starts unless it says so. It stays from test to
+# test, since systemd takes half a second to read its units anew.
 HASTY = {"Unit": {"StartLimitIntervalSec": 0}, "Service": {"RestartSec": "50ms"}}
+HASTY_NAME = "40-hasty.conf"
 
 
 def ini(sections):
@@ -55,10 +57,9 @@ class Service:
         own = {"tree.path": self.tree} if self.instance else {}
         self.box.write(self.config_path, config({**TWO_WORKERS, **own, **(settings or {})}))
 
-    def drop_in(self, sections, unit=None, name="50-test"):
-        """Another [Section] key = value for the unit, or for another one."""
-        unit = unit or self.unit
-        self.box.write(f"/etc/systemd/system/{unit}.d/{name}.conf", ini(sections))
+    def drop_in(self, sections, unit=None):
+        """More [Section] key = value for the unit, or for another one."""
+        self.box.write(f"/etc/systemd/system/{unit or self.unit}.d/50-test.conf", ini(sections))
         self.box.systemctl("daemon-reload")
 
     def put(self, tree):
@@ -122,19 +123,23 @@ class Service:
 def reset(box):
     """Nothing runs, and nothing is there that a test has put there."""
     box.systemctl("stop", "actd*.service", "actd*.socket")
-    is_changed = False
-    for path in box.path("/etc/systemd/system").glob("actd*.d"):
-        shutil.rmtree(path)
-        is_changed = True
-    for path in [*box.path("/etc/actd").glob("*.conf"),
+    drop_ins = [path for path in box.path("/etc/systemd/system").glob("actd*.d/*")
+                if path.name != HASTY_NAME]
+    for path in [*drop_ins, *box.path("/etc/actd").glob("*.conf"),
                  *box.path("/etc/actd/actd.conf.d").glob("*.conf")]:
         if path.name != "actd.conf":
             path.unlink()
     for path in [*box.path("/var/lib/actd").iterdir(), *box.path("/run/actd").iterdir()]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    if is_changed:
+    if drop_ins:
         box.systemctl("daemon-reload")
     box.systemctl("reset-failed")
+
+
+def hurry(box):
+    for unit in ("actd.service", "actd@.service"):
+        box.write(f"/etc/systemd/system/{unit}.d/{HASTY_NAME}", ini(HASTY))
+    box.systemctl("daemon-reload")
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +147,7 @@ def box():
     """One that a file's tests share, with the packages installed and nothing of them enabled."""
     box_root.skip_unless_possible()
     with Box(box_root.installed()) as made:
+        hurry(made)
         yield made
 
 
@@ -159,6 +165,5 @@ def service(box, trees):
     made = Service(box)
     made.put(trees[1])
     made.configure()
-    made.drop_in(HASTY)
     made.listen()
     return made
