@@ -122,7 +122,7 @@ def test_reload_says_how_it_went(service, trees):
     assert service.served() == 2
     assert service.generation()["number"] == 2
 
-    since = service.box.cursor()
+    since = service.box.now()
     service.put_bytes(GARBAGE)
     refused = service.ctl("reload", status=None)
     assert refused.returncode != 0
@@ -226,7 +226,7 @@ def test_a_supervisor_that_is_killed_comes_back(service):
 def test_stop_is_clean_and_the_sockets_stay(service, trees):
     service.start()
     everybody = [service.main_pid(), *workers(service)]
-    since = service.box.cursor()
+    since = service.box.now()
     service.ctl("stop")
     assert service.show("ActiveState", "Result", "ExecMainCode", "ExecMainStatus") == {
         "ActiveState": "inactive", "Result": "success", "ExecMainCode": "1", "ExecMainStatus": "0"}

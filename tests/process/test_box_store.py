@@ -61,7 +61,7 @@ def test_restarts_under_load(service, own):
     service.start()
     oracle = Oracle(versions.pairs_of(1))
     everywhere = [*addresses(service), own]
-    since = service.box.cursor()
+    since = service.box.now()
     times = []
     with contextlib.ExitStack() as stack:
         traffic = stack.enter_context(Traffic(everywhere, oracle, n=8, depth=4))
@@ -132,7 +132,7 @@ def test_a_restart_serves_the_last_good_file(service, trees):
     service.put(trees[2])
     service.ctl("reload")
     before = service.generation()
-    since = service.box.cursor()
+    since = service.box.now()
     service.put_bytes(GARBAGE)
     service.ctl("restart")
     assert service.is_active() == "active"
