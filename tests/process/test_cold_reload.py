@@ -1,11 +1,11 @@
 """Generations change while requests wait for pages of the old one."""
 
-import contextlib
 import os
 
 import pytest
 
 from lib import cold, reload, rpc
+from lib.processes import files_of
 from lib.slow_disk import SlowDisk
 from lib.waiting import eventually
 
@@ -44,17 +44,12 @@ def maps_of(pid, disk=None):
         return [line for line in file if disk is None or str(disk.path) in line]
 
 
-def files_of(pid):
+def n_files_of(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def has_open(pid, path):
-    names = os.listdir(f"/proc/{pid}/fd")
-    found = []
-    for name in names:
-        with contextlib.suppress(FileNotFoundError):
-            found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
-    return str(path) in found
+    return str(path) in files_of(pid).values()
 
 
 def check_gone(pid, disk):
@@ -162,7 +157,7 @@ def test_reloads_in_the_middle_of_cold_requests_leave_nothing(disks, trees, path
             cold.settle(daemon)
             daemon.wait_stat("connections", "open", 0)
             daemon.wait_stat("memory", "buffer_bytes", 0)
-            held.append((files_of(pid), len(maps_of(pid))))
+            held.append((n_files_of(pid), len(maps_of(pid))))
         assert cold.worker_pid(daemon) == pid
         files, maps = zip(*held)
         assert set(files[5:]) == {files[5]}, files

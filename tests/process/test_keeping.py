@@ -19,7 +19,7 @@ import pytest
 from lib import actctl, paths, reload, tree_maker, versions
 from lib.bad_disk import BadDisk
 from lib.daemon import is_sanitized, refused
-from lib.processes import mappings_of
+from lib.processes import files_of, mappings_of
 from lib.waiting import eventually
 
 PAGE = mmap.PAGESIZE
@@ -243,11 +243,11 @@ def check_serves_as_ever(daemon):
 def seals_of(pid, inode):
     """The seals of what the process has open under this inode number."""
     found = []
-    for name in os.listdir(f"/proc/{pid}/fd"):
-        link = f"/proc/{pid}/fd/{name}"
-        if COPY in os.readlink(link) and os.stat(link).st_ino == inode:
-            with open(link, "rb") as file:
-                found.append(fcntl.fcntl(file, fcntl.F_GET_SEALS))
+    for link, name in files_of(pid).items():
+        with contextlib.suppress(FileNotFoundError):
+            if COPY in name and os.stat(link).st_ino == inode:
+                with open(link, "rb") as file:
+                    found.append(fcntl.fcntl(file, fcntl.F_GET_SEALS))
     return found
 
 

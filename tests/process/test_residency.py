@@ -1,6 +1,5 @@
 """/residency: which pages of the file are in memory, held against what others say of it."""
 
-import contextlib
 import ctypes
 import json
 import mmap
@@ -14,7 +13,7 @@ import time
 import pytest
 
 from lib import cold, http, paths, profile
-from lib.processes import stopped
+from lib.processes import files_of, stopped
 from lib.slow_disk import forget, libc, opened, residency, run
 from lib.waiting import eventually
 
@@ -312,13 +311,6 @@ def test_it_is_told_when_all_workers_are_stuck(actd, tree):
         assert look(daemon)["source"] == "pagemap"
 
 
-def files_of(pid):
-    """What it has open, but for what it closes meanwhile."""
-    for number in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            yield os.readlink(f"/proc/{pid}/fd/{number}")
-
-
 def test_after_a_reload_it_is_the_new_file(actd, tree, directory):
     daemon = actd(tree.path)
     assert look(daemon)["number"] == 1
@@ -330,7 +322,8 @@ def test_after_a_reload_it_is_the_new_file(actd, tree, directory):
     told = look(daemon)
     assert told["number"] == 2 and told["identity"] != old
     assert told["size_bytes"] == paths.CITIES.stat().st_size
-    assert not any("(deleted)" in name and "tree.act" in name for name in files_of(daemon.pid))
+    names = files_of(daemon.pid).values()
+    assert not any("(deleted)" in name and "tree.act" in name for name in names)
 
 
 def test_a_candidate_is_told_too(actd, tree, directory):

@@ -33,13 +33,19 @@ def wait_gone(pid):
     eventually(lambda: is_gone(pid), f"process {pid} to end")
 
 
+def files_of(pid):
+    """What it has open, but for what it closes meanwhile: {where: what it is called there}."""
+    found = {}
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        link = f"/proc/{pid}/fd/{name}"
+        with contextlib.suppress(FileNotFoundError):
+            found[link] = os.readlink(link)
+    return found
+
+
 def sockets_of(pid):
     """The sockets that it has open, each by a name of its own."""
-    found = set()
-    for name in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
-    return {name for name in found if name.startswith("socket:")}
+    return {name for name in files_of(pid).values() if name.startswith("socket:")}
 
 
 class Mapping:
