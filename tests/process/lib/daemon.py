@@ -98,7 +98,7 @@ class Daemon:
 
     def __init__(
         self, tree, settings=None, *, config="/dev/null", wait="ready", env=None, preexec=None,
-        user=None
+        user=None, program=paths.ACTD
     ):
         """
         tree      path of the file to serve
@@ -108,6 +108,7 @@ class Daemon:
         env       environment variables to add
         preexec   called in the child before it becomes actd
         user      number of the user that it runs as, if not as ours
+        program   what is started: another actd than the build's
         """
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="actd-"))
         self.lines = []
@@ -124,11 +125,11 @@ class Daemon:
         }
         wanted = {name: value for name, value in wanted.items() if value is not None}
         self.settings = wanted
-        program, who = paths.ACTD, {}
+        who = {}
         if user is not None:
             os.chown(self.directory, user, user)
             # Where it was built others may have no business.
-            program = shutil.copy(paths.ACTD, self.directory / "actd")
+            program = shutil.copy(program, self.directory / "actd")
             who = {"user": user, "group": user, "extra_groups": []}
         self.process = subprocess.Popen(
             [program, f"--config={config}", *arguments(wanted)],
