@@ -28,8 +28,8 @@ static const char *const warmup_readies[] = {"before", "after", NULL};
 /* A table is read by its columns. */
 /* clang-format off */
 const struct config_option config_options[] = {
-    {"tree", "path", CONFIG_PATH, FIELD(tree_path), NULL, 0, 0, NULL,
-     "The ACT file to serve. Required. Replace it by rename, never in place; then reload."},
+    {"tree", "path", CONFIG_PATH, FIELD(tree_path), "/var/lib/actd/tree.act", 0, 0, NULL,
+     "The ACT file to serve. Replace it by rename, never in place; then reload."},
     {"tree", "table_cache_bytes", CONFIG_NUMBER, FIELD(tree_table_cache_bytes), "4M", 0, 4 * GIB,
      NULL,
      "Memory for a cache of where the children of wide branches begin: lookups in files without\n"

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "daemon/background.h"
 #include "daemon/checker/copy.h"
+#include "daemon/checker/hidden.h"
 #include "daemon/config.h"
 #include "daemon/control.h"
 #include "daemon/snapshot.h"
@@ -114,6 +115,10 @@ static void handle_signals(void)
 
 static const char *open_remedy(int error)
 {
+    bool is_missed = error == -ENOENT || error == -EACCES;
+    const char *hidden = is_missed ? hidden_reason("", check.path) : NULL;
+    if (hidden)
+        return hidden;
     switch (error) {
     case -ENOENT:
     case -ENOTDIR:

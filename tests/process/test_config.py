@@ -260,10 +260,15 @@ def test_the_tree_is_no_place_for_the_profile():
     assert error.startswith("warmup.profile is tree.path: ")
 
 
-def test_a_configuration_without_a_tree_is_refused():
-    result = run("--check-config", "--config=/dev/null")
-    assert result.returncode == 2
-    assert "tree.path is not set" in result.stderr
+def test_without_a_tree_in_the_configuration_it_is_that_of_the_service(tmp_path):
+    assert "#path = /var/lib/actd/tree.act\n" in run("--print-defaults").stdout
+    assert run("--check-config", "--config=/dev/null").returncode == 0
+    result = run("--config=/dev/null", f"--set=listen.unix={tmp_path}/actd.sock")
+    assert result.returncode == 1
+    assert (
+        "/var/lib/actd/tree.act: cannot open: No such file or directory: put a file there, or "
+        "correct tree.path" in result.stderr
+    )
 
 
 # Lines.
