@@ -5,6 +5,8 @@
 #include "build_config.h"
 #include "daemon/checker/checker.h"
 #include "daemon/config.h"
+#include "daemon/events.h"
+#include "daemon/journal.h"
 #include "daemon/supervisor/supervisor.h"
 #include "daemon/verifier/verifier.h"
 #include "daemon/warmer/warmer.h"
@@ -115,19 +117,29 @@ static int load_config(const struct command_line *command, struct config *config
     return r == 0 ? config_finish(config, error) : r;
 }
 
+/* For people at a terminal it is an answer and no event. */
+static void tell_config_error(const struct command_line *command, const char *message)
+{
+    if (log_is_journal() && !command->is_check)
+        log_event(&event_cannot_start, LOG_REASON(message, 0), "cannot start: %s", message);
+    else
+        fprintf(stderr, "actd: %s\n", message);
+}
+
 static int run(const struct command_line *command)
 {
     struct config config;
     struct config_error error;
     int status;
     if (load_config(command, &config, &error) != 0) {
-        fprintf(stderr, "actd: %s\n", error.message);
+        tell_config_error(command, error.message);
         status = EXIT_USAGE;
     } else if (command->is_check) {
         puts("actd: the configuration is right");
         status = EXIT_SUCCESS;
     } else {
         log_init((enum log_level)config.log_level);
+        log_set_context(log_field_text("TREE_PATH", config.tree_path));
         status = supervisor_run(&config);
     }
     config_deinit(&config);
@@ -170,6 +182,7 @@ static void fill_standard_streams(void)
 int main(int argc, char **argv)
 {
     fill_standard_streams();
+    journal_init();
     struct command_line command = {.assignments = calloc((size_t)argc + 1, sizeof(char *))};
     if (!command.assignments) {
         fprintf(stderr, "actd: %s\n", strerror(ENOMEM));

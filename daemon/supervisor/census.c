@@ -200,7 +200,8 @@ static int look_at(struct census *census, unsigned which, const struct census_fi
     if (r == 0)
         publish(census, which, file, found, pages, began_ms);
     else if (r != -ECANCELED)
-        log_debug("cannot tell which pages are in memory: %s", strerror(-r));
+        log_with(LOG_LEVEL_DEBUG, LOG_ERRNO(r), "cannot tell which pages are in memory: %s",
+                 strerror(-r));
     if (r == 0 && !is_whole)
         r = -ENODATA;
     if (r < 0) {

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "daemon/events.h"
 #include "daemon/supervisor/reload.h"
 #include "daemon/usage.h"
 
@@ -68,7 +69,9 @@ static int fill_place(struct crew *crew, unsigned number)
     board_take(crew->board, (unsigned)slot, number);
     int r = process_start(crew, number, (unsigned)slot, &process);
     if (r < 0) {
-        log_error("worker %u: cannot start a process: %s", number, uv_strerror(r));
+        log_with(LOG_LEVEL_ERROR,
+                 LOG_FIELDS(log_field_number("WORKER", number), log_field_errno(r)),
+                 "worker %u: cannot start a process: %s", number, uv_strerror(r));
         return r;
     }
     crew->board->own_slots[slot].pid = process->handle.pid;
@@ -227,18 +230,21 @@ void crew_on_gone(struct crew *crew, struct process *process, enum process_state
 
 static void log_exit(const struct crew *crew, const struct process *process)
 {
-    const char *hung = process->is_hung ? " hung and" : "";
-    if (crew->is_draining && process->exit_signal == 0 && process->exit_status == 0)
+    char reason[96];
+    int number = process->exit_signal;
+    if (crew->is_draining && number == 0 && process->exit_status == 0)
         return;
-    if (process->exit_signal != 0)
-        log_warning("worker %u (pid %d)%s was ended by signal %d (%s); %s", process->number,
-                    (int)process->handle.pid, hung, process->exit_signal,
-                    strsignal(process->exit_signal),
-                    crew->is_draining ? "stopping" : "it is replaced");
+    if (number != 0)
+        snprintf(reason, sizeof reason, "was ended by signal %d (%s)", number, strsignal(number));
     else
-        log_warning("worker %u (pid %d)%s ended with status %d; %s", process->number,
-                    (int)process->handle.pid, hung, (int)process->exit_status,
-                    crew->is_draining ? "stopping" : "it is replaced");
+        snprintf(reason, sizeof reason, "ended with status %d", (int)process->exit_status);
+    log_event(&event_worker_ended,
+              LOG_FIELDS(log_field_number("WORKER", process->number),
+                         log_field_number("WORKER_PID", (uint64_t)process->handle.pid),
+                         log_field_text("REASON", reason)),
+              "worker %u (pid %d)%s %s; %s", process->number, (int)process->handle.pid,
+              process->is_hung ? " hung and" : "", reason,
+              crew->is_draining ? "stopping" : "it is replaced");
 }
 
 void crew_on_exit(struct crew *crew, struct process *process)
@@ -286,6 +292,17 @@ void crew_on_message(struct crew *crew, struct process *process,
         reload_on_message(crew->reload, process, message);
 }
 
+static void tell_hung(const struct process *process, uint64_t silent_ms)
+{
+    log_event(&event_worker_hung,
+              LOG_FIELDS(log_field_number("WORKER", process->number),
+                         log_field_number("WORKER_PID", (uint64_t)process->handle.pid),
+                         log_field_number("SILENT_MS", silent_ms)),
+              "worker %u (pid %d) has given no sign of life for %" PRIu64
+              " ms (daemon.heartbeat_timeout_ms): aborting it",
+              process->number, (int)process->handle.pid, silent_ms);
+}
+
 /* We may have been stopped ourselves, or the whole machine: then nobody is late but we. */
 static void on_watchdog(uv_timer_t *timer)
 {
@@ -298,9 +315,7 @@ static void on_watchdog(uv_timer_t *timer)
             process->heard_ms = now;
         if (process->state == PROCESS_GONE || process->is_hung || now - process->heard_ms < timeout)
             continue;
-        log_error("worker %u (pid %d) has given no sign of life for %" PRIu64
-                  " ms (daemon.heartbeat_timeout_ms): aborting it",
-                  process->number, (int)process->handle.pid, now - process->heard_ms);
+        tell_hung(process, now - process->heard_ms);
         process_abort(process);
         int fd;
         replace(crew, process, true);

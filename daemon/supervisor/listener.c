@@ -181,8 +181,10 @@ static void on_connection(uv_poll_t *poll, int status, int events)
     struct listener *listener = poll->data;
     (void)events;
     if (status < 0)
-        log_error("%s: cannot wait for connections: %s", listener->socket.text,
-                  uv_strerror(status));
+        log_with(
+            LOG_LEVEL_ERROR,
+            LOG_FIELDS(log_field_text("ADDRESS", listener->socket.text), log_field_errno(status)),
+            "%s: cannot wait for connections: %s", listener->socket.text, uv_strerror(status));
     else
         accept_some(listener, ACCEPTS_PER_TURN);
 }

@@ -12,7 +12,8 @@
 static void report(int result)
 {
     if (result < 0)
-        log_warning("cannot notify the service manager: %s", strerror(-result));
+        log_with(LOG_LEVEL_WARNING, LOG_ERRNO(result), "cannot notify the service manager: %s",
+                 strerror(-result));
 }
 
 void notify_ready(const char *status)

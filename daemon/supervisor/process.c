@@ -71,7 +71,9 @@ static bool send_one(const struct process *process, const struct outgoing *outgo
     int r = control_send(process->control, outgoing->message ? outgoing->message : &simple,
                          outgoing->fd);
     if (r < 0 && r != -EPIPE && r != -ECONNRESET)
-        log_error("worker %u: cannot send to it: %s", process->number, strerror(-r));
+        log_with(LOG_LEVEL_ERROR,
+                 LOG_FIELDS(log_field_number("WORKER", process->number), log_field_errno(r)),
+                 "worker %u: cannot send to it: %s", process->number, strerror(-r));
     return r != CONTROL_FULL;
 }
 
@@ -98,7 +100,8 @@ static void queue(struct process *process, enum control_type type, uint64_t numb
     struct outgoing *outgoing = malloc(sizeof *outgoing);
     if (process->state == PROCESS_GONE || !outgoing) {
         if (!outgoing)
-            log_error("worker %u: out of memory for a message to it", process->number);
+            log_with(LOG_LEVEL_ERROR, LOG_FIELDS(log_field_number("WORKER", process->number)),
+                     "worker %u: out of memory for a message to it", process->number);
         fd_closep(&fd);
         free(message);
         free(outgoing);
@@ -109,8 +112,9 @@ static void queue(struct process *process, enum control_type type, uint64_t numb
     process->n_unsaid += type != CONTROL_CONNECTION;
     flush(process);
     if (process->n_unsaid > UNSAID_MAX && !process->is_unfit) {
-        log_error("worker %u (pid %d) does not read what it is told: killing it", process->number,
-                  (int)process->handle.pid);
+        log_with(LOG_LEVEL_ERROR, LOG_FIELDS(log_field_number("WORKER", process->number)),
+                 "worker %u (pid %d) does not read what it is told: killing it", process->number,
+                 (int)process->handle.pid);
         process_give_up(process);
     }
 }

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "daemon/events.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -66,7 +67,8 @@ static void refuse(struct reload *reload, const char *text)
 {
     char serving[160];
     reload_describe(reload, serving, sizeof serving);
-    log_error("%s; %s", text, serving);
+    log_event(reload->current.fd < 0 ? &event_cannot_start : &event_generation_refused,
+              LOG_REASON(text, 0), "%s; %s", text, serving);
     bool is_warming = reload->state == RELOAD_WARMING;
     if (reload->candidate.fd >= 0)
         crew_say(reload->crew, CONTROL_DISCARD, reload->candidate.generation.number);
@@ -88,10 +90,15 @@ static void announce(struct reload *reload)
     const struct generation *generation = &reload->current.generation;
     reload->announced = generation->number;
     crew_say(reload->crew, CONTROL_ANNOUNCE, generation->number);
-    log_info("generation %" PRIu64 " (identity %" PRIu64 "): %s, %" PRIu64
-             " bytes%s: all workers serve it, after %" PRIu64 " ms",
-             generation->number, generation->identity, reload->board->config->tree_path,
-             generation->size_bytes, held_text(generation), clock_ms() - reload->began_ms);
+    uint64_t took_ms = clock_ms() - reload->began_ms;
+    log_event(&event_generation_served,
+              LOG_FIELDS(log_field_number("IDENTITY", generation->identity),
+                         log_field_number("SIZE_BYTES", generation->size_bytes),
+                         log_field_number("DURATION_MS", took_ms)),
+              "generation %" PRIu64 " (identity %" PRIu64 "): %s, %" PRIu64
+              " bytes%s: all workers serve it, after %" PRIu64 " ms",
+              generation->number, generation->identity, reload->board->config->tree_path,
+              generation->size_bytes, held_text(generation), took_ms);
     finish(reload, true, "");
 }
 
@@ -113,6 +120,18 @@ static bool are_all_at(const struct reload *reload, bool is_mapped_enough)
     return n > 0;
 }
 
+static void tell_remark(const struct config *config, const struct generation *generation)
+{
+    bool is_huge_wanted = config->tree_hugepages == TREE_HUGEPAGES_COPY;
+    if (generation->remark[0] == '\0')
+        return;
+    if (is_huge_wanted && generation->hold != GENERATION_HUGE)
+        log_event(&event_huge_pages_refused, LOG_REASON(generation->remark, 0), "%s: %s",
+                  config->tree_path, generation->remark);
+    else
+        log_warning("%s: %s", config->tree_path, generation->remark);
+}
+
 /* From here on the candidate is what is served, whatever happens to single workers. */
 static void make_current(struct reload *reload)
 {
@@ -123,8 +142,8 @@ static void make_current(struct reload *reload)
     head->generation = reload->current.generation;
     head->is_damaged = false;
     board_text_set(&head->damage, "");
-    if (reload->current.generation.remark[0] != '\0')
-        log_warning("%s: %s", reload->board->config->tree_path, reload->current.generation.remark);
+    log_set_context(log_field_number("GENERATION", head->generation.number));
+    tell_remark(reload->board->config, &head->generation);
     watcher_enable(&reload->watcher, reload->board->config->tree_watch);
     show(reload, RELOAD_SWITCHING);
     warmup_cancel(reload->warmup); /* of what was served before */
@@ -168,8 +187,10 @@ static void hand(struct process *process, const struct held *held)
     int r = process_say_generation(process, &held->generation, held->fd);
     if (r == 0)
         return;
-    log_error("worker %u: cannot hand it generation %" PRIu64 ": %s", process->number,
-              held->generation.number, strerror(-r));
+    log_with(LOG_LEVEL_ERROR,
+             LOG_FIELDS(log_field_number("WORKER", process->number), log_field_errno(r)),
+             "worker %u: cannot hand it generation %" PRIu64 ": %s", process->number,
+             held->generation.number, strerror(-r));
     process_give_up(process);
 }
 
@@ -340,7 +361,8 @@ static void on_damaged(struct reload *reload, uint64_t number, const char *text)
         return;
     board_text_set(&head->damage, text);
     head->is_damaged = true;
-    log_error("generation %" PRIu64 ": %s: %s; queries are answered with IO_ERROR until a good "
+    log_event(&event_generation_damaged, LOG_REASON(text, 0),
+              "generation %" PRIu64 ": %s: %s; queries are answered with IO_ERROR until a good "
               "file is there. Replace files by rename, never in place",
               number, reload->board->config->tree_path, text);
     crew_say_text(reload->crew, CONTROL_DAMAGE, number, text);
@@ -360,7 +382,8 @@ static void on_unmappable(struct reload *reload, struct process *process, uint64
         watcher_again(&reload->watcher);
         refuse(reload, text);
     } else if (number == reload->current.generation.number) {
-        log_error("worker %u: %s", process->number, text);
+        log_with(LOG_LEVEL_ERROR, LOG_FIELDS(log_field_number("WORKER", process->number)),
+                 "worker %u: %s", process->number, text);
         process_give_up(process);
     }
 }
@@ -382,8 +405,9 @@ void reload_on_message(struct reload *reload, struct process *process,
         on_unmappable(reload, process, message->number, message->text);
         break;
     default:
-        log_error("worker %u (pid %d) sent something unknown (%" PRIu32 "): killing it",
-                  process->number, (int)process->handle.pid, message->type);
+        log_with(LOG_LEVEL_ERROR, LOG_FIELDS(log_field_number("WORKER", process->number)),
+                 "worker %u (pid %d) sent something unknown (%" PRIu32 "): killing it",
+                 process->number, (int)process->handle.pid, message->type);
         process_give_up(process);
     }
 }

@@ -4,6 +4,7 @@
 #include "daemon/supervisor/saver.h"
 
 #include "base/log.h"
+#include "daemon/events.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -40,10 +41,13 @@ void saver_check(struct saver *saver)
         return;
     int error = errno;
     if (is_to_tell(saver, error))
-        log_warning("%s: the profile of what is in memory will not be saved: %s: %s. Make it a "
-                    "folder that user %u may write to (systemd: StateDirectory=), or set another "
-                    "warmup.profile",
-                    saver->path, folder, strerror(error), (unsigned)geteuid());
+        log_event(&event_profile_unsaved,
+                  LOG_FIELDS(log_field_text("PROFILE_PATH", saver->path), log_field_errno(error),
+                             log_field_text("REASON", strerror(error))),
+                  "%s: the profile of what is in memory will not be saved: %s: %s. Make it a "
+                  "folder that user %u may write to (systemd: StateDirectory=), or set another "
+                  "warmup.profile",
+                  saver->path, folder, strerror(error), (unsigned)geteuid());
 }
 
 int saver_write(struct saver *saver, const struct act_profile *about, const struct act_pages *pages)
@@ -51,8 +55,11 @@ int saver_write(struct saver *saver, const struct act_profile *about, const stru
     struct act_error error;
     int r = act_profile_write(saver->path, about, pages, &error);
     if (r < 0 && is_to_tell(saver, -r))
-        log_warning("warmup.profile: what is in memory is not saved, the one before stays: %s",
-                    error.message);
+        log_event(&event_profile_unsaved,
+                  LOG_FIELDS(log_field_text("PROFILE_PATH", saver->path), log_field_errno(r),
+                             log_field_text("REASON", error.message)),
+                  "warmup.profile: what is in memory is not saved, the one before stays: %s",
+                  error.message);
     if (r == 0 && is_to_tell(saver, 0))
         log_info("%s: what is in memory is saved again", saver->path);
     if (r == 0)

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "daemon/admin/access.h"
 #include "daemon/admin/admin.h"
+#include "daemon/events.h"
 #include "daemon/stats.h"
 #include "daemon/supervisor/census.h"
 #include "daemon/supervisor/crew.h"
@@ -72,6 +73,7 @@ struct supervisor {
     uv_timer_t drain; /* the drain's time, and a little; then the rest of the end */
     uv_timer_t retry; /* accepting again after it was paused */
     uint64_t max_connections;
+    struct log_pace full_pace, exhausted_pace;
     bool is_exhausted; /* no descriptors: accepting waits for retry */
     bool is_accepting;
     bool is_open;   /* the sockets are bound */
@@ -106,10 +108,34 @@ static uint64_t fit_connections(const struct config *config)
     uint64_t room = limit.rlim_cur > reserved ? limit.rlim_cur - reserved : 1;
     if (room >= config->limits_max_connections)
         return config->limits_max_connections;
-    log_warning("%" PRIu64 " connections at most, and not limits.max_connections = %" PRIu64
-                ": the limit of open files is %" PRIu64 " (LimitNOFILE=, ulimit -n)",
-                room, config->limits_max_connections, (uint64_t)limit.rlim_cur);
+    log_event(&event_connections_limited, LOG_FIELDS(log_field_number("MAX_CONNECTIONS", room)),
+              "%" PRIu64 " connections at most, and not limits.max_connections = %" PRIu64
+              ": the limit of open files is %" PRIu64 " (LimitNOFILE=, ulimit -n)",
+              room, config->limits_max_connections, (uint64_t)limit.rlim_cur);
     return room;
+}
+
+/* Clients can have it come and go as often as they like: hence the pace. */
+static void tell_paused(const struct supervisor *supervisor, struct log_pace *pace,
+                        const char *reason, int error)
+{
+    uint64_t n;
+    if (!log_is_due(pace, &n))
+        return;
+    log_event(&event_connections_paused,
+              LOG_FIELDS(log_field_text("REASON", reason),
+                         log_field_number("CONNECTIONS", crew_n_connections(&supervisor->crew)),
+                         log_field_number("REPEATED", n), log_field_errno(error)),
+              "cannot accept connections now, they wait: %s", reason);
+}
+
+static void tell_full(struct supervisor *supervisor)
+{
+    char reason[96];
+    snprintf(reason, sizeof reason,
+             "%" PRIu64 " are open, as many as limits.max_connections allows",
+             supervisor->max_connections);
+    tell_paused(supervisor, &supervisor->full_pace, reason, 0);
 }
 
 /* New connections are accepted while there is room for them and somebody to serve them; else they
@@ -124,6 +150,8 @@ static void update_accepting(struct supervisor *supervisor)
         head->is_full = is_full; /* workers tell from now on; what they closed before we see here */
         atomic_thread_fence(memory_order_seq_cst);
         is_full = crew_n_connections(&supervisor->crew) >= supervisor->max_connections;
+        if (is_full)
+            tell_full(supervisor);
     }
     bool is_wanted = !is_full && !supervisor->is_exhausted && crew_n_serving(&supervisor->crew) > 0;
     if (is_wanted == supervisor->is_accepting)
@@ -156,10 +184,50 @@ static void on_exhausted(void *context, int error)
 {
     struct supervisor *supervisor = context;
     if (!supervisor->is_exhausted)
-        log_warning("cannot accept connections now, they wait: %s", strerror(-error));
+        tell_paused(supervisor, &supervisor->exhausted_pace, strerror(-error), error);
     supervisor->is_exhausted = true;
     update_accepting(supervisor);
     uv_timer_start(&supervisor->retry, on_retry, RETRY_ACCEPT_MS, 0);
+}
+
+static void format_status(const struct supervisor *supervisor, char *text, size_t size)
+{
+    char line[BOARD_TEXT_BYTES];
+    const struct generation *generation = &supervisor->board.head->generation;
+    const char *more = board_unready_reason(&supervisor->board, line, sizeof line);
+    if (!more && warmup_is_running(&supervisor->warmup))
+        more = warmup_describe(&supervisor->warmup, line, sizeof line);
+    snprintf(text, size, "generation %" PRIu64 ", %.1f MiB mapped by %u workers: %s%s%s",
+             generation->number, (double)generation->size_bytes / (1024 * 1024),
+             crew_n_serving(&supervisor->crew), supervisor->config->tree_path, more ? ", " : "",
+             more ? more : "");
+}
+
+static bool is_awaiting_warmup(const struct supervisor *supervisor)
+{
+    return supervisor->board.head->is_ready_after_warmup;
+}
+
+static void tell_status(struct supervisor *supervisor)
+{
+    char status[BOARD_TEXT_BYTES + 512];
+    format_status(supervisor, status, sizeof status);
+    /* A warm-up may take as long as it comes on: warmup ends one that does not. */
+    if (is_awaiting_warmup(supervisor))
+        notify_starting(status, supervisor->config->tree_check_timeout_ms + NOTICE_MS);
+    else
+        notify_status(status);
+}
+
+static void say_ready(struct supervisor *supervisor)
+{
+    char status[BOARD_TEXT_BYTES + 512];
+    format_status(supervisor, status, sizeof status);
+    notify_ready(status);
+    log_event(&event_ready,
+              LOG_FIELDS(log_field_number("IDENTITY", supervisor->board.head->generation.identity),
+                         log_field_number("WORKERS", crew_n_serving(&supervisor->crew))),
+              "ready: %s", status);
 }
 
 /* Closing the handles gives the signals their default action back: one that comes on the last steps
@@ -279,7 +347,8 @@ static void log_statistics(const struct supervisor *supervisor)
         n_requests += report.method[i].requests;
         n_errors += report.method[i].errors;
         if (report.method[i].requests > 0)
-            log_info("statistics: %s: %" PRIu64 " requests, %" PRIu64 " errors, %" PRIu64
+            log_with(LOG_LEVEL_INFO, LOG_FIELDS(log_field_text("METHOD", method_names[i])),
+                     "statistics: %s: %" PRIu64 " requests, %" PRIu64 " errors, %" PRIu64
                      " hits, %" PRIu64 " misses",
                      method_names[i], report.method[i].requests, report.method[i].errors,
                      report.method[i].hits, report.method[i].misses);
@@ -309,7 +378,9 @@ static void on_signal(uv_signal_t *handle, int signal)
             crew_cut(&supervisor->crew);
             break;
         }
-        log_info("%s: stopping", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+        const char *name = signal == SIGTERM ? "SIGTERM" : "SIGINT";
+        log_event(&event_stopping, LOG_FIELDS(log_field_text("SIGNAL", name)), "%s: stopping",
+                  name);
         drain(supervisor);
     }
 }
@@ -341,7 +412,7 @@ static int open_listener(struct supervisor *supervisor, const struct address *ad
     int r = listen_socket_open(&socket, address, (mode_t)supervisor->config->listen_unix_mode,
                                (int)supervisor->config->listen_backlog, error, sizeof error);
     if (r < 0) {
-        log_error("%s", error);
+        log_event(&event_cannot_start, LOG_REASON(error, r), "%s", error);
         return r;
     }
     listener->on_connection = on_connection;
@@ -349,12 +420,14 @@ static int open_listener(struct supervisor *supervisor, const struct address *ad
     listener->context = supervisor;
     r = listener_init(listener, &supervisor->loop, &socket);
     if (r < 0) {
-        log_error("%s: %s", address->text, uv_strerror(r));
+        log_event(&event_cannot_start, LOG_REASON(uv_strerror(r), r), "%s: %s", address->text,
+                  uv_strerror(r));
         listen_socket_close(&socket);
         return r;
     }
     supervisor->n_listeners++;
-    log_info("listening on %s", listener->socket.text);
+    log_with(LOG_LEVEL_INFO, LOG_FIELDS(log_field_text("ADDRESS", listener->socket.text)),
+             "listening on %s", listener->socket.text);
     return 0;
 }
 
@@ -366,14 +439,16 @@ static int open_admin(struct supervisor *supervisor, const struct address *addre
     int r = listen_socket_open(&socket, address, (mode_t)config->admin_unix_mode, 64, error,
                                sizeof error);
     if (r < 0) {
-        log_error("admin endpoint: %s", error);
+        log_event(&event_cannot_start, LOG_REASON(error, r), "admin endpoint: %s", error);
         return r;
     }
-    log_info("admin endpoint on %s", socket.text);
+    log_with(LOG_LEVEL_INFO, LOG_FIELDS(log_field_text("ADDRESS", socket.text)),
+             "admin endpoint on %s", socket.text);
     r = admin_start(&supervisor->loop, &socket, &supervisor->sources,
                     &supervisor->admin[supervisor->n_admin]);
     if (r < 0) {
-        log_error("admin endpoint: %s: cannot start: %s", address->text, strerror(-r));
+        log_event(&event_cannot_start, LOG_REASON(strerror(-r), r),
+                  "admin endpoint: %s: cannot start: %s", address->text, strerror(-r));
         return r;
     }
     supervisor->n_admin++;
@@ -451,7 +526,8 @@ static void on_never_served(void *context)
     struct supervisor *supervisor = context;
     if (supervisor->readiness.is_ready)
         return;
-    log_error("cannot start: a worker ended before it served");
+    static const char reason[] = "a worker ended before it served";
+    log_event(&event_cannot_start, LOG_REASON(reason, 0), "cannot start: %s", reason);
     fail(supervisor);
 }
 
@@ -532,18 +608,23 @@ static int start(struct supervisor *supervisor)
     init_handles(supervisor);
     r = sampler_start(&supervisor->sampler, &supervisor->board);
     if (r < 0) /* what it tells is unknown then */
-        log_warning("cannot look at what the workers hold in memory: %s", strerror(-r));
+        log_with(LOG_LEVEL_WARNING, LOG_ERRNO(r),
+                 "cannot look at what the workers hold in memory: %s", strerror(-r));
     supervisor->census.on_looked = on_looked;
     supervisor->census.on_saved = on_saved;
     supervisor->census.context = supervisor;
     r = census_start(&supervisor->census, &supervisor->loop, &supervisor->board,
                      &supervisor->reload);
     if (r < 0) /* it tells nothing, and saves nothing then */
-        log_warning("cannot look at which pages are in memory: %s", strerror(-r));
-    if (crew_start(&supervisor->crew) < 0)
+        log_with(LOG_LEVEL_WARNING, LOG_ERRNO(r), "cannot look at which pages are in memory: %s",
+                 strerror(-r));
+    if ((r = crew_start(&supervisor->crew)) < 0) {
+        log_event(&event_cannot_start, LOG_REASON(uv_strerror(r), r),
+                  "cannot start: no process for a worker: %s", uv_strerror(r));
         fail(supervisor);
-    else
+    } else {
         reload_ask(&supervisor->reload, "start", NULL);
+    }
     return 0;
 }
 
@@ -565,12 +646,13 @@ int supervisor_run(const struct config *config)
     char error[1024];
     struct access access;
     if (access_init(&access, config, error, sizeof error) < 0) {
-        log_error("cannot start: %s", error);
+        log_event(&event_cannot_start, LOG_REASON(error, 0), "cannot start: %s", error);
         return EXIT_FAILURE;
     }
     struct supervisor *supervisor = calloc(1, sizeof *supervisor);
     if (!supervisor || uv_loop_init(&supervisor->loop) < 0) {
-        log_error("cannot start: out of memory or files");
+        static const char reason[] = "out of memory or files";
+        log_event(&event_cannot_start, LOG_REASON(reason, 0), "cannot start: %s", reason);
         free(supervisor);
         return EXIT_FAILURE;
     }
@@ -580,7 +662,8 @@ int supervisor_run(const struct config *config)
     supervisor->max_connections = fit_connections(config);
     int r = start(supervisor);
     if (r < 0) {
-        log_error("cannot start: %s", strerror(-r));
+        log_event(&event_cannot_start, LOG_REASON(strerror(-r), r), "cannot start: %s",
+                  strerror(-r));
         return EXIT_FAILURE;
     }
     uv_run(&supervisor->loop, UV_RUN_DEFAULT);
@@ -591,7 +674,7 @@ int supervisor_run(const struct config *config)
         free(supervisor);
     }
     if (!is_failed)
-        log_info("stopped");
+        log_event(&event_stopped, LOG_NO_FIELDS, "stopped");
     if (is_stuck) /* with the thread that uses the rest */
         _exit(is_failed ? EXIT_FAILURE : EXIT_SUCCESS);
     return is_failed ? EXIT_FAILURE : EXIT_SUCCESS;

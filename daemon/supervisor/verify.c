@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "daemon/events.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,15 +17,21 @@ static void log_end(const struct verify *verify, const char *text)
     const char *path = verify->config->tree_path;
     double seconds = (double)(progress->ended_ms - progress->began_ms) / 1000;
     if (progress->state == VERIFY_GOOD)
-        log_info("verified generation %" PRIu64 ": no fault in %" PRIu64 " bytes, in %.1f s",
+        log_with(LOG_LEVEL_INFO, LOG_FIELDS(log_field_number("GENERATION", progress->generation)),
+                 "verified generation %" PRIu64 ": no fault in %" PRIu64 " bytes, in %.1f s",
                  progress->generation, progress->total_bytes, seconds);
     else if (progress->state == VERIFY_FAULTS)
-        log_error("verified generation %" PRIu64 ": %.400s: %s; it goes on being served: put a "
+        log_event(&event_faults_found,
+                  LOG_FIELDS(log_field_number("GENERATION", progress->generation),
+                             log_field_text("REASON", text)),
+                  "verified generation %" PRIu64 ": %.400s: %s; it goes on being served: put a "
                   "good file in its place",
                   progress->generation, path, text);
     else
-        log_warning("could not verify generation %" PRIu64 ": %.400s: %s", progress->generation,
-                    path, text);
+        log_with(LOG_LEVEL_WARNING,
+                 LOG_FIELDS(log_field_number("GENERATION", progress->generation)),
+                 "could not verify generation %" PRIu64 ": %.400s: %s", progress->generation, path,
+                 text);
 }
 
 static void conclude(struct verify *verify, enum verify_state state, const char *text)
@@ -105,7 +112,8 @@ int verify_ask(struct verify *verify)
         return VERIFY_UNSERVED;
     int r = spawn(verify);
     if (r < 0) {
-        log_warning("cannot start the process that verifies: %s", strerror(-r));
+        log_with(LOG_LEVEL_WARNING, LOG_ERRNO(r), "cannot start the process that verifies: %s",
+                 strerror(-r));
         return r;
     }
     progress->generation = verify->served->generation.number;

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "daemon/events.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -25,6 +26,9 @@ static void on_stall(uv_timer_t *timer);
 #define LOG_MS         10000
 /* What is there already goes by at once: the time that is left is told from what came lately. */
 #define SPEED_MS 500
+
+/* What is warmed up may be the next generation, not the one that is served. */
+#define LOG_OF(number) LOG_FIELDS(log_field_number("GENERATION", (number)))
 
 #define MIB ((double)(1024 * 1024))
 
@@ -71,7 +75,8 @@ static void succeed(struct warmup *warmup)
     char name[96];
     uint64_t bytes = warmup->progress->read_bytes, ms = clock_ms() - warmup->began_ms;
     double seconds = ms > 0 ? (double)ms / 1000 : 0.001;
-    log_info("%s: %.1f MiB in %.1f s, %.0f MiB/s", name_of(warmup, name, sizeof name),
+    log_with(LOG_LEVEL_INFO, LOG_OF(warmup->progress->generation),
+             "%s: %.1f MiB in %.1f s, %.0f MiB/s", name_of(warmup, name, sizeof name),
              (double)bytes / MIB, seconds, (double)bytes / MIB / seconds);
     conclude(warmup, WARMUP_DONE);
 }
@@ -79,8 +84,11 @@ static void succeed(struct warmup *warmup)
 static void fail(struct warmup *warmup, const char *why)
 {
     char name[96];
-    log_warning("%s: %s, after %.1f MiB; serving without it", name_of(warmup, name, sizeof name),
-                why, (double)warmup->progress->read_bytes / MIB);
+    log_event(&event_warmup_failed,
+              LOG_FIELDS(log_field_number("GENERATION", warmup->progress->generation),
+                         log_field_text("REASON", why)),
+              "%s: %s, after %.1f MiB; serving without it", name_of(warmup, name, sizeof name), why,
+              (double)warmup->progress->read_bytes / MIB);
     conclude(warmup, WARMUP_FAILED);
 }
 
@@ -112,7 +120,8 @@ static void log_progress(struct warmup *warmup, uint64_t now)
         return;
     warmup->logged_tenth = tenth;
     warmup->logged_ms = now;
-    log_info("%s: %s", name_of(warmup, name, sizeof name),
+    log_with(LOG_LEVEL_INFO, LOG_OF(warmup->progress->generation), "%s: %s",
+             name_of(warmup, name, sizeof name),
              warmup_progress_text(warmup->progress, line, sizeof line));
 }
 
@@ -146,7 +155,8 @@ static void on_message(void *context, const struct control_message *message, int
         succeed(warmup);
         break;
     case CONTROL_NO_PROFILE:
-        log_info("%s: %s", name_of(warmup, name, sizeof name), message->text);
+        log_with(LOG_LEVEL_INFO, LOG_OF(warmup->progress->generation), "%s: %s",
+                 name_of(warmup, name, sizeof name), message->text);
         conclude(warmup, WARMUP_DONE);
         break;
     case CONTROL_NOT_WARM:
@@ -240,7 +250,8 @@ int warmup_start(struct warmup *warmup, const struct held *held, enum warmup_mod
     if (timeout_ms < SILENCE_MIN_MS)
         timeout_ms = SILENCE_MIN_MS;
     uv_timer_start(&warmup->stall, on_stall, timeout_ms, timeout_ms);
-    log_info("%s: begins", name_of(warmup, name, sizeof name));
+    log_with(LOG_LEVEL_INFO, LOG_OF(warmup->progress->generation), "%s: begins",
+             name_of(warmup, name, sizeof name));
     return 0;
 }
 
@@ -263,22 +274,28 @@ bool warmup_begin(struct warmup *warmup, const struct held *held, const struct h
         mode = WARMUP_TRAVERSE;
         max_bytes = warmup->profile_bytes;
         if (max_bytes == 0) {
-            log_info("no warm-up of generation %" PRIu64 ": there is no profile of the one before, "
+            log_with(LOG_LEVEL_INFO, LOG_OF(generation->number),
+                     "no warm-up of generation %" PRIu64 ": there is no profile of the one before, "
                      "so how much is to be in memory is not known",
                      generation->number);
             return false;
         }
-        log_info("generation %" PRIu64 " is another file than %.400s is about: the top of the "
+        log_with(LOG_LEVEL_INFO, LOG_OF(generation->number),
+                 "generation %" PRIu64 " is another file than %.400s is about: the top of the "
                  "tree is warmed up instead, with %" PRIu64 " bytes as that has",
                  generation->number, warmup->config->warmup_profile, max_bytes);
     }
     int r = warmup_start(warmup, held, mode, max_bytes);
     if (r == WARMUP_NEEDLESS)
-        log_debug("no warm-up of generation %" PRIu64 ": it is a copy in memory",
-                  generation->number);
+        log_with(LOG_LEVEL_DEBUG, LOG_OF(generation->number),
+                 "no warm-up of generation %" PRIu64 ": it is a copy in memory",
+                 generation->number);
     else if (r != 0)
-        log_warning("cannot start the warm-up of generation %" PRIu64 ": %s; serving without it",
-                    generation->number, warmup_text(r));
+        log_event(&event_warmup_failed,
+                  LOG_FIELDS(log_field_number("GENERATION", generation->number),
+                             log_field_text("REASON", warmup_text(r))),
+                  "cannot start the warm-up of generation %" PRIu64 ": %s; serving without it",
+                  generation->number, warmup_text(r));
     return r == 0;
 }
 
@@ -318,7 +335,8 @@ void warmup_cancel(struct warmup *warmup)
     char name[96];
     if (!warmup_is_running(warmup))
         return;
-    log_info("%s: ended early, after %.1f MiB", name_of(warmup, name, sizeof name),
+    log_with(LOG_LEVEL_INFO, LOG_OF(warmup->progress->generation),
+             "%s: ended early, after %.1f MiB", name_of(warmup, name, sizeof name),
              (double)warmup->progress->read_bytes / MIB);
     conclude(warmup, WARMUP_CANCELLED);
 }

@@ -143,7 +143,7 @@ static void refuse_broken(struct conn *conn, int outcome)
 {
     struct worker *worker = conn->worker;
     worker->stats->connections_broken++;
-    log_info("connection %llu: closing: %s", (unsigned long long)conn->id, conn->frame.reason);
+    log_debug("connection %llu: closing: %s", (unsigned long long)conn->id, conn->frame.reason);
     if (outcome == FRAME_TOO_LARGE && conn->frame.has_msgid &&
         dispatch_refuse(&worker->dispatch, conn->frame.msgid, conn->session.mode, PROTO_TOO_LARGE,
                         conn->frame.reason, &conn->out) != 0)
@@ -255,8 +255,7 @@ static enum step pump_step(struct conn *conn, unsigned *ret_cost)
     }
     int r = answer(conn, framed, message, ret_cost);
     if (r != 0) {
-        log_warning("connection %llu: closing: no memory for a reply: %s",
-                    (unsigned long long)conn->id, strerror(-r));
+        worker_tell_short(conn->worker, conn->id, r);
         conn_close(conn);
         return STEP_END;
     }

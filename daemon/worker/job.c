@@ -313,8 +313,7 @@ void job_run_next(struct worker *worker)
         unlink_job(job);
         conn_finish_job(conn, job);
     } else {
-        log_warning("connection %llu: closing: no memory for a reply: %s",
-                    (unsigned long long)conn->id, strerror(-r));
+        worker_tell_short(worker, conn->id, r);
         conn_close(conn);
     }
     worker->stats->buffer_bytes = worker->buffers.used_bytes;

@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/control.h"
+#include "daemon/events.h"
 #include "daemon/worker/errand.h"
 #include "daemon/worker/keep.h"
 #include "daemon/worker/worker.h"
@@ -65,6 +66,8 @@ struct link {
     bool is_taken_due;        /* not told yet */
     bool is_heartbeat_due;    /* likewise */
     bool is_room_due;         /* likewise */
+    uint64_t told_timed_out;  /* requests that the disk has not answered: these are told */
+    struct log_pace disk_pace, dropped_pace;
     bool is_draining, is_closed;
     bool is_watching_output; /* the poll looks for room to write */
     struct control_message outbox[OUTBOX_MAX];
@@ -115,7 +118,7 @@ static bool send_one(struct link *link, const struct control_message *message)
 {
     int r = control_send(link->control, message, -1);
     if (r < 0 && r != -EPIPE)
-        log_error("cannot speak to the supervisor: %s", strerror(-r));
+        log_with(LOG_LEVEL_ERROR, LOG_ERRNO(r), "cannot speak to the supervisor: %s", strerror(-r));
     return r != CONTROL_FULL; /* that it is gone is seen when we read */
 }
 
@@ -167,7 +170,8 @@ static void say(struct link *link, enum control_type type, uint64_t number, cons
 static void say_unmappable(struct link *link, uint64_t number, const char *why)
 {
     char text[CONTROL_TEXT_BYTES];
-    snprintf(text, sizeof text, "%.400s: a worker cannot map it: %s", link->config.tree_path, why);
+    snprintf(text, sizeof text, "%.400s: a worker cannot map it: %.200s", link->config.tree_path,
+             why);
     say(link, CONTROL_UNMAPPABLE, number, text);
 }
 
@@ -242,21 +246,25 @@ static void tell_offer(struct link *link)
 static void tell_pages(const struct link *link, const struct snapshot *snapshot)
 {
     struct act_residency_info info;
+    uint64_t number = snapshot->generation.number;
     if (!snapshot->tree)
         return;
     if (!snapshot->residency) {
         if (may_be_cold(snapshot, &link->config))
-            log_warning("%s: no memory for what is known of its pages: lookups wait for the disk",
-                        snapshot->path);
+            log_with(LOG_LEVEL_WARNING, LOG_FIELDS(log_field_number("GENERATION", number)),
+                     "%s: no memory for what is known of its pages: lookups wait for the disk",
+                     snapshot->path);
         return;
     }
     act_residency_info(snapshot->residency, &info);
     if (info.probe == ACT_PROBE_NONE)
-        log_info("%s: whether a page is in memory cannot be asked here (see cold.probe): each goes "
+        log_with(LOG_LEVEL_INFO, LOG_FIELDS(log_field_number("GENERATION", number)),
+                 "%s: whether a page is in memory cannot be asked here (see cold.probe): each goes "
                  "to the threads once",
                  snapshot->path);
     else
-        log_info("%s: whether a page is in memory is asked by %s", snapshot->path,
+        log_with(LOG_LEVEL_INFO, LOG_FIELDS(log_field_number("GENERATION", number)),
+                 "%s: whether a page is in memory is asked by %s", snapshot->path,
                  act_probe_name(info.probe));
 }
 
@@ -276,7 +284,10 @@ static void offer(struct link *link, struct opening *opening)
         return;
     }
     if (opening->r == 0 && opening->warning.text[0] != '\0')
-        log_warning("%s", opening->warning.text);
+        log_event(&event_lock_refused,
+                  LOG_FIELDS(log_field_number("GENERATION", number),
+                             log_field_text("REASON", opening->warning.text)),
+                  "%s", opening->warning.text);
     *offered = (struct offered){.snapshot = opening->snapshot, .next = link->offered};
     link->offered = offered;
     tell_pages(link, opening->snapshot);
@@ -344,6 +355,7 @@ static void switch_to(struct link *link, uint64_t number)
         return;
     worker_switch(&link->worker, snapshot);
     link->board.own_page->locked_bytes = snapshot->locked_bytes;
+    log_set_context(log_field_number("GENERATION", number));
     tell_offer(link);
     say(link, CONTROL_SWITCHED, number, NULL);
 }
@@ -361,11 +373,13 @@ static void adopt(struct link *link, uint64_t number, int fd)
 {
     link->taken = number;
     link->is_taken_due = true;
+    uint64_t n;
     int r = fd < 0 ? -EMFILE : worker_adopt(&link->worker, fd);
     if (fd < 0)
         link->board.own_page->connections_closed++;
-    if (r < 0)
-        log_warning("a connection was dropped: %s", uv_strerror(r));
+    if (r < 0 && log_is_due(&link->dropped_pace, &n))
+        log_with(LOG_LEVEL_WARNING, LOG_FIELDS(log_field_errno(r), log_field_number("REPEATED", n)),
+                 "a connection was dropped: %s", uv_strerror(r));
 }
 
 static void drain(struct link *link)
@@ -447,7 +461,7 @@ static void hear(struct link *link)
     if (r == 0 || r == CONTROL_EMPTY)
         return;
     if (r < 0)
-        log_error("the control socket fails: %s", strerror(-r));
+        log_with(LOG_LEVEL_ERROR, LOG_ERRNO(r), "the control socket fails: %s", strerror(-r));
     if (!link->is_draining)
         log_warning("the supervisor is gone: ending");
     end(link);
@@ -471,6 +485,22 @@ static void look_at(struct link *link, struct snapshot *snapshot)
         worker_tell_damage(&link->worker, snapshot);
 }
 
+/* By then they have been answered, with IO_ERROR; clients are not told of more than their own. */
+static void tell_disk(struct link *link)
+{
+    uint64_t asked, now = link->board.own_page->cold.timed_out, n = now - link->told_timed_out;
+    uint64_t timeout_ms = link->config.cold_timeout_ms;
+    if (n == 0 || !log_is_due(&link->disk_pace, &asked))
+        return;
+    link->told_timed_out = now;
+    log_event(
+        &event_disk_slow,
+        LOG_FIELDS(log_field_number("REQUESTS", n), log_field_number("TIMEOUT_MS", timeout_ms)),
+        "%s: the disk has not answered %" PRIu64 " requests within cold.timeout_ms = %" PRIu64
+        ": they got IO_ERROR",
+        link->config.tree_path, n, timeout_ms);
+}
+
 static void on_heartbeat(uv_timer_t *timer)
 {
     struct link *link = timer->data;
@@ -484,6 +514,7 @@ static void on_heartbeat(uv_timer_t *timer)
         link->board.own_page->minor_faults = (uint64_t)usage.ru_minflt;
         link->board.own_page->major_faults = (uint64_t)usage.ru_majflt;
     }
+    tell_disk(link);
     link->is_heartbeat_due = true;
     flush(link);
 }
@@ -583,6 +614,7 @@ static int start(struct link *link, unsigned slot)
     if (r < 0)
         return r;
     log_init((enum log_level)link->config.log_level);
+    log_set_context(log_field_text("TREE_PATH", link->config.tree_path));
     if ((r = board_attach(&link->board, &link->config, LINK_BOARD_FD, slot)) < 0 ||
         (r = uv_loop_init(&link->loop)) < 0 ||
         (r = worker_init(&link->worker, &link->loop, &link->board)) < 0)
@@ -629,11 +661,12 @@ int link_run(unsigned slot)
     if (link)
         r = start(link, slot);
     if (r < 0) {
-        log_error("a worker cannot start: %s", strerror(-r));
+        log_with(LOG_LEVEL_ERROR, LOG_ERRNO(r), "a worker cannot start: %s", strerror(-r));
         return EXIT_FAILURE;
     }
     snprintf(name, sizeof name, "worker %" PRIu32, link->board.slots[slot].number);
     log_set_name(name);
+    log_set_context(log_field_number("WORKER", link->board.slots[slot].number));
     uv_run(&link->loop, UV_RUN_DEFAULT);
     if (!deinit(link))
         _exit(EXIT_SUCCESS);

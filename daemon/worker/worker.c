@@ -141,17 +141,29 @@ static void on_alarm(uv_timer_t *alarm)
     set_alarm(worker);
 }
 
+void worker_tell_short(struct worker *worker, uint64_t id, int error)
+{
+    uint64_t n;
+    if (log_is_due(&worker->short_pace, &n))
+        log_with(
+            LOG_LEVEL_WARNING, LOG_FIELDS(log_field_number("REPEATED", n), log_field_errno(error)),
+            "connection %" PRIu64 ": closing: no memory for a reply: %s", id, strerror(-error));
+}
+
 /* Before the first connection of a round: were buffers short in the last one? Then who reads slowly
  * has to go, those first that have waited at least half as long as the slowest. */
 static void begin_round(struct worker *worker)
 {
     struct sweep *sweep = &worker->sweep;
     bool is_short = worker->buffers.n_refused != sweep->n_refused;
-    uint64_t half = sweep->longest_ms / 2;
-    if (sweep->n_evicted > 0)
+    uint64_t n, half = sweep->longest_ms / 2;
+    sweep->n_untold += sweep->n_evicted;
+    if (sweep->n_evicted > 0 && log_is_due(&worker->evicted_pace, &n)) {
         log_info("buffers are short (limits.max_buffer_bytes): closed %" PRIu64
                  " connections that read slowly",
-                 sweep->n_evicted);
+                 sweep->n_untold);
+        sweep->n_untold = 0;
+    }
     sweep->evict_ms = !is_short ? UINT64_MAX : half > SLOW_MS ? half : SLOW_MS;
     sweep->n_refused = worker->buffers.n_refused;
     sweep->longest_ms = sweep->n_evicted = 0;

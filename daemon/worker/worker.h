@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "base/log.h"
 #include "daemon/worker/ageing.h"
 #include "daemon/worker/cold.h"
 #include "daemon/worker/dispatch.h"
@@ -27,6 +28,7 @@ struct sweep {
     uint64_t longest_ms; /* the oldest write in flight that it has met */
     uint64_t evict_ms;   /* writes of that age end their connections */
     uint64_t n_evicted;
+    uint64_t n_untold; /* of earlier rounds, that the log does not tell yet */
 };
 
 struct worker {
@@ -60,6 +62,7 @@ struct worker {
     uint64_t busy_since_ns; /* uv_hrtime: when those began that worker_has_time is about */
     uint64_t busy_until_ns; /* uv_hrtime: until then the loop does not sleep */
     struct sweep sweep;     /* over all connections, some at a time */
+    struct log_pace short_pace, evicted_pace;
     uv_timer_t sweep_timer; /* active while there are connections: time limits, starved readers */
     bool is_draining;
 
@@ -101,6 +104,9 @@ void worker_take_turn(struct worker *worker, struct conn *conn);
 
 /* May another turn or slice begin before the loop looks at the sockets? */
 bool worker_has_time(const struct worker *worker);
+
+/* The connection is closed, since there is no memory for a reply: that is logged. */
+void worker_tell_short(struct worker *worker, uint64_t id, int error);
 
 /* A job has come into the queue. */
 void worker_wake(struct worker *worker);

@@ -15,14 +15,17 @@ ALLOWED = {
     "client/actctl/": ["base/", "proto/", "client/actctl/", "actc/", "act/"],
     # Shared by both roles.
     "daemon/": ["base/", "act/", "daemon/background.h", "daemon/board.h", "daemon/config"]
-    + ["daemon/control.h", "daemon/generation.h", "daemon/latency.h", "daemon/methods.h"]
+    + ["daemon/control.h", "daemon/events.h", "daemon/generation.h", "daemon/journal.h"]
+    + ["daemon/latency.h", "daemon/methods.h"]
     + ["daemon/slow.h", "daemon/snapshot.h", "daemon/stats.h", "daemon/temporary.h"]
     + ["daemon/usage.h"],
     "daemon/main.c": ["base/", "daemon/config.h", "daemon/supervisor/supervisor.h"]
+    + ["daemon/events.h", "daemon/journal.h"]
     + ["daemon/worker/link.h", "daemon/checker/checker.h", "daemon/warmer/warmer.h"]
     + ["daemon/verifier/verifier.h"],
     # Never parses what a data client sends, never reads the tree.
     "daemon/supervisor/": ["base/", "daemon/board.h", "daemon/config.h", "daemon/control.h"]
+    + ["daemon/events.h"]
     + ["daemon/generation.h", "daemon/stats.h", "daemon/supervisor/", "daemon/usage.h"]
     + ["daemon/admin/admin.h", "daemon/admin/access.h"]
     + ["act/pages.h", "act/residency.h"],
@@ -37,8 +40,8 @@ ALLOWED = {
     + ["daemon/background.h", "daemon/warmer/"],
     # Never opens a path, listens or talks to systemd.
     "daemon/worker/": ["base/", "act/", "proto/", "daemon/board.h", "daemon/config.h"]
-    + ["daemon/control.h", "daemon/methods.h", "daemon/snapshot.h", "daemon/stats.h"]
-    + ["daemon/slow.h", "daemon/usage.h", "daemon/worker/"],
+    + ["daemon/control.h", "daemon/events.h", "daemon/methods.h", "daemon/snapshot.h"]
+    + ["daemon/stats.h", "daemon/slow.h", "daemon/usage.h", "daemon/worker/"],
     "daemon/admin/": ["base/", "daemon/board.h", "daemon/config.h", "daemon/stats.h"]
     + ["daemon/admin/", "daemon/supervisor/listener.h", "daemon/supervisor/reload.h"]
     + ["daemon/supervisor/crew.h", "daemon/slow.h", "daemon/supervisor/warmup.h"]
