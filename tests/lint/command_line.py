@@ -1,4 +1,4 @@
-"""What the command line of actctl is, from its tables."""
+"""What the command lines of actctl and actd take, from their tables."""
 
 import re
 
@@ -27,3 +27,27 @@ def option_sets():
     rows = source.x_table("client/actctl/main.c", "COMMANDS")
     return {row[1].strip('"'): [name for id, name in order if id in expand(row[5])]
             for row in rows}
+
+
+def names_in(text, array):
+    """The strings of an array of C, by its name."""
+    match = re.search(rf"\b{array}\[\d*\] = \{{(.*?)\}};", text, re.S)
+    return re.findall(r'"([^"]+)"', match[1])
+
+
+def config_values():
+    """{section.key: its few values, or FILE, or nothing}"""
+    text = source.read("daemon/config_options.c")
+    rows = re.split(r'^    (?=\{"\w+", "\w+", CONFIG_)', text.partition("\n};")[0], flags=re.M)[1:]
+    result = {}
+    for row in rows:
+        group, key, kind, default, _, _, choices = re.match(
+            r'\{"(\w+)",\s*"(\w+)",\s*CONFIG_(\w+),\s*FIELD\(\w+\),\s*("[^"]*"|NULL),'
+            r'\s*([^,]+),\s*([^,]+),\s*(\w+),', row).groups()
+        values = ["FILE"] if kind in ("PATH", "UNIX") else []
+        if kind == "CHOICE":
+            values = names_in(text, choices)
+        elif kind == "NUMBER" and default == '"auto"':
+            values = ["auto"]
+        result[f"{group}.{key}"] = values
+    return result

@@ -29,35 +29,11 @@ def entries(text, array):
             for key, quoted, bare in re.findall(r"\[([\w.-]+)\]=(?:'([^']*)'|(\w+))", body)}
 
 
-def names_in(text, array):
-    """The strings of an array of C, by its name."""
-    match = re.search(rf"\b{array}\[\d*\] = \{{(.*?)\}};", text, re.S)
-    return re.findall(r'"([^"]+)"', match[1])
-
-
 # actd
 
 
-def config_values():
-    """{section.key: its few values, or FILE, or nothing}"""
-    text = source.read("daemon/config_options.c")
-    rows = re.split(r'^    (?=\{"\w+", "\w+", CONFIG_)', text.partition("\n};")[0], flags=re.M)[1:]
-    result = {}
-    for row in rows:
-        group, key, kind, default, _, _, choices = re.match(
-            r'\{"(\w+)",\s*"(\w+)",\s*CONFIG_(\w+),\s*FIELD\(\w+\),\s*("[^"]*"|NULL),'
-            r'\s*([^,]+),\s*([^,]+),\s*(\w+),', row).groups()
-        values = ["FILE"] if kind in ("PATH", "UNIX") else []
-        if kind == "CHOICE":
-            values = names_in(text, choices)
-        elif kind == "NUMBER" and default == '"auto"':
-            values = ["auto"]
-        result[f"{group}.{key}"] = values
-    return result
-
-
 def check_daemon():
-    compare_maps("actd, options", config_values(), entries(DAEMON, "_actd_options"))
+    compare_maps("actd, options", command_line.config_values(), entries(DAEMON, "_actd_options"))
     text = source.read("daemon/main.c")
     flags = [f"--{name}{'=' if kind == 'required' else ''}" for name, kind in
              re.findall(r'^    \{"([a-z-]+)", (no|required)_argument', text, re.M)]
@@ -83,14 +59,15 @@ def option_values():
         argument = next(row[3].strip('"') for row in
                         source.x_table("client/actctl/options.h", "OPTIONS") if row[0] == id)
         if body and "parse_choice" in body:
-            result[name] = sorted(names_in(body, "names"))
+            result[name] = sorted(command_line.names_in(body, "names"))
         else:
             result[name] = kinds.get(argument, [])
     return result | {"server": ["SERVER"], "admin": ["ADMIN"]}
 
 
 def check_client():
-    compare_maps("actctl, options of a command", command_line.option_sets(), entries(CLIENT, "_actctl_takes"))
+    compare_maps("actctl, options of a command", command_line.option_sets(),
+                 entries(CLIENT, "_actctl_takes"))
     found = {name: sorted(values) for name, values in entries(CLIENT, "_actctl_values").items()}
     compare_maps("actctl, values of an option", option_values(), found)
     letters = {letter: [name] for _, name, letter, _ in command_line.option_rows() if letter}

@@ -1,7 +1,7 @@
 """The manual pages against the code: every option with its default, every flag and command, method,
 error, statistic and function is in its page, and nothing is there that the code does not have.
 
-Pages are read as scdoc's input. An item is a line at the left edge with an indented one below it."""
+Pages are read as scdoc's input. An item is a line at the left edge with an indented line below."""
 
 import re
 import subprocess
@@ -63,16 +63,17 @@ def defaults():
 
 def check_options():
     page = page_of("actd.conf.5")
-    text = source.read("daemon/config_options.c")
-    rows = re.findall(r'^    \{"(\w+)", "(\w+)", CONFIG_', text, re.M)
-    wanted = defaults()
+    values, wanted = command_line.config_values(), defaults()
     documented = {}
     for group in re.findall(r"^## Section (\w+)$", page, re.M):
         for head, body in items(section(page, f"## Section {group}")):
-            if match := re.match(r"\*(\w+)\* = ", head):
-                documented[f"{group}.{match[1]}"] = plain(body)
-    compare("option", [".".join(row) for row in rows], documented, "actd.conf(5)")
-    for name, said in documented.items():
+            if match := re.match(r"\*(\w+)\* = (.*)", head):
+                documented[f"{group}.{match[1]}"] = match[2], plain(body)
+    compare("option", list(values), documented, "actd.conf(5)")
+    for name, (shown, said) in documented.items():
+        choices = [value for value in values.get(name, []) if value != "FILE"]
+        if sorted(re.findall(r"\*(\w+)\*", shown)) != sorted(choices):
+            problems.append(f"actd.conf(5): the values of {name} are {choices}, and not {shown}")
         default = wanted.get(name)
         told = re.findall(r"\b[Dd]efault (\S+?)[,.;]?(?= |$)", said)
         if default is None and not re.search(r"\b(No|without a) default\b", said):
@@ -99,6 +100,27 @@ def check_daemon_flags():
     usage = text[text.index("static const char help[]") :].partition("Example")[0]
     told = re.findall(r"(?<![\w-])(--?[a-zA-Z][\w-]*)", usage)
     compare("flag", flags, dict.fromkeys(told), "actd --help")
+
+
+def check_environment():
+    for folders, page in ((["base", "daemon"], "actd.8"), (["client"], "actctl.1")):
+        text = "\n".join(path.read_text() for path in source.files(folders, ".c"))
+        used = dict.fromkeys(re.findall(r'getenv\("(\w+)"\)', text))
+        told = [name for head, _ in items(section(page_of(page), "# ENVIRONMENT"))
+                for name in re.findall(r"\*(\w+)\*", head)]
+        # Of these libraries know.
+        elsewhere = {"NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_PID",
+                     "WATCHDOG_USEC", "LC_ALL", "LC_CTYPE", "LANG"}
+        compare("variable", list(used), [name for name in told if name not in elsewhere], page)
+
+
+def check_admin():
+    text = source.read("daemon/admin/routes.c")
+    routes = re.findall(r'^    \{"(/[\w-]*)", \w+, \w+\},', text, re.M)
+    told = [path for head, _ in items(section(page_of("actd.8"), "# ADMIN ENDPOINT"))
+            for path in re.findall(r"[_*](/[a-z-]*)", head)]
+    told = dict.fromkeys(told)
+    compare("path of the admin endpoint", routes, told, "actd(8)")
 
 
 def check_client_flags():
@@ -157,7 +179,7 @@ def check_protocol():
 
 
 def check_statistics():
-    """The page is made of the document, which docs.py holds against the code: is all of it there?"""
+    """The page is made of the document, which docs.py holds against the code: is all there?"""
     convert = [sys.executable, source.ROOT / "docs" / "statistics.py",
                source.ROOT / "docs" / "STATISTICS.md"]
     page = subprocess.run(convert, capture_output=True, text=True, check=True).stdout
@@ -218,6 +240,9 @@ def check_library(page_name, folder, prefix):
     for name, definition in structures.items():
         if definition not in shown:
             problems.append(f"{page_name}: struct {name} is another one, or missing")
+    for name, number in re.findall(rf"\*({prefix}_\w+)\* \((\d+)\)", page):
+        if not any(re.search(rf"\b{name} = {number}\b", path.read_text()) for path in headers):
+            problems.append(f"{page_name}: the number of {name} is not {number}")
     compare("constant", constants, dict.fromkeys(re.findall(rf"\b{prefix}_[A-Z][A-Z0-9_]*", page)),
             page_name)
     for header in headers:
@@ -228,6 +253,8 @@ def check_library(page_name, folder, prefix):
 check_options()
 check_daemon_flags()
 check_client_flags()
+check_environment()
+check_admin()
 check_commands()
 check_protocol()
 check_statistics()
