@@ -36,16 +36,18 @@ def wanted_files():
             "/usr/lib/sysusers.d/actd.conf",
             "/usr/lib/tmpfiles.d/actd.conf",
             "/usr/sbin/actd",
+            "/usr/share/bash-completion/completions/actd",
             *below("/lib/systemd/system", *UNITS),
-            *below("/usr/share/man", "man5/actd.conf.5.gz", "man7/actd-statistics.7.gz",
-                   "man8/actd.8.gz"),
-            *documents("actd", "NEWS.md.gz", "PROFILE.md", "PROTOCOL.md.gz", "README.Debian",
-                       "README.md.gz", "STATISTICS.md.gz"),
+            *below("/usr/share/man", "man5/actd.conf.5.gz", "man7/actd-protocol.7.gz",
+                   "man7/actd-statistics.7.gz", "man8/actd.8.gz"),
+            *documents("actd", "EVENTS.md.gz", "NEWS.md.gz", "PROFILE.md", "PROTOCOL.md.gz",
+                       "README.Debian", "README.md.gz", "STATISTICS.md.gz"),
             *below("/usr/share/doc/actd/examples", "memory.conf", "mlock.conf", "network.conf",
                    "tcp-instance.conf", "tcp-network.conf"),
         },
         "actctl": {
             "/usr/bin/actctl",
+            "/usr/share/bash-completion/completions/actctl",
             "/usr/share/man/man1/actctl.1.gz",
             *documents("actctl"),
         },
@@ -57,6 +59,7 @@ def wanted_files():
             *below("/usr/include/act", "act.h", "builder.h", "cursor.h", "pages.h", "residency.h",
                    "verify.h", "warm.h"),
             *below(libraries, "libact.a", "libact.so", "pkgconfig/libact.pc"),
+            "/usr/share/man/man3/libact.3.gz",
             *documents("libact-dev", "FORMAT.md.gz"),
         },
         "libactc0": {
@@ -66,6 +69,7 @@ def wanted_files():
         "libactc-dev": {
             "/usr/include/actc/actc.h",
             *below(libraries, "libactc.a", "libactc.so", "pkgconfig/libactc.pc"),
+            "/usr/share/man/man3/libactc.3.gz",
             *documents("libactc-dev", "PROTOCOL.md.gz", "clients.md.gz"),
         },
     }
