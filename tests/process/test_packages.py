@@ -354,6 +354,7 @@ def test_a_purge_leaves_trees_and_what_is_the_operators(installation):
 
 
 def test_a_purge_leaves_no_empty_directories(installation):
+    installation.path("/run/actd/two").mkdir()
     installation.dpkg("--purge", "actd")
     for name in ("/etc/actd", "/var/lib/actd", "/run/actd", "/usr/share/doc/actd"):
         assert not installation.path(name).exists(), name
