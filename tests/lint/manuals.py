@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 
 import source
 
@@ -21,10 +20,8 @@ def pages():
     """(name, scdoc's input)"""
     for path in sorted((source.ROOT / "docs").glob("*.[1-8].scd")):
         yield source.name_of(path), path.read_bytes()
-    docs = source.ROOT / "docs"
-    convert = [sys.executable, docs / "statistics.py", docs / "STATISTICS.md"]
-    made = subprocess.run(convert, capture_output=True, check=True)
-    yield "docs/STATISTICS.md by docs/statistics.py", made.stdout
+    for name in ("events", "statistics"):
+        yield f"actd-{name}.7", source.made_page(name).encode()
 
 
 if not shutil.which("scdoc"):

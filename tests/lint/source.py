@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -54,6 +55,13 @@ def x_table(name, macro):
         rows.append([field.strip() for field in split])
     assert rows, f"the table {macro} in {name} is not understood"
     return rows
+
+
+def made_page(name):
+    """actd-NAME(7), which is made of NAME.md in capitals: scdoc's input."""
+    document = ROOT / "docs" / f"{name.upper()}.md"
+    command = [sys.executable, ROOT / "docs" / "page.py", document, f"actd-{name}(7)", "a summary"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def skip(reason):

@@ -9,7 +9,7 @@ import pytest
 from lib import installed, paths, rpc
 
 DOCS = paths.ROOT / "docs"
-PAGES = ["actctl.1", "libact.3", "libactc.3", "actd.conf.5", "actd-protocol.7",
+PAGES = ["actctl.1", "libact.3", "libactc.3", "actd.conf.5", "actd-events.7", "actd-protocol.7",
          "actd-statistics.7", "actd.8"]
 
 

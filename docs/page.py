@@ -1,28 +1,19 @@
-"""STATISTICS.md -> actd-statistics(7), as input for scdoc, on standard output.
+"""page.py DOCUMENT TITLE SUMMARY: a document in Markdown as input for scdoc, on standard output.
 
-So there is one text. It takes what that document uses of Markdown, and refuses what it does not
-know rather than to print it as it is.
+So there is one text. It takes what the documents use of Markdown, and refuses what it does not
+know rather than to print it as it is. TITLE is as actd-events(7).
 """
 
 import pathlib
 import re
 import sys
 
-HEAD = """actd-statistics(7) "actd"
-
-# NAME
-
-actd-statistics - what actd counts, and what the kernel tells of it
-
-# DESCRIPTION
-
-"""
 TAIL = """# SEE ALSO
 
-*actctl*(1), *actd.conf*(5), *actd-protocol*(7), *actd*(8)
+*actctl*(1), *actd.conf*(5), *actd-events*(7), *actd-protocol*(7), *actd-statistics*(7), *actd*(8)
 """
 # Where the documents lead that are pages, too.
-PAGES = {"PROTOCOL.md": "*actd-protocol*(7)", "STATISTICS.md": "this page"}
+PAGES = {f"{name.upper()}.md": f"*actd-{name}*(7)" for name in ("events", "protocol", "statistics")}
 
 
 def escaped(text):
@@ -61,7 +52,10 @@ def table(lines):
         return statistics(rows)
     result = []
     for row in rows:
-        result += [inline(row[0]), *(f"\t{inline(cell)}" for cell in row[1:] if cell), ""]
+        cells = [inline(cell) for cell in row]
+        if len(row) > 2:
+            cells[1:] = ["; ".join(f"{name}: {cell}" for name, cell in zip(head[1:], cells[1:]))]
+        result += [cells[0], *(f"\t{cell}" for cell in cells[1:]), ""]
     return result
 
 
@@ -91,7 +85,7 @@ def block(lines):
     if first.startswith("    "):
         return ["```", *(line[4:].replace("\\", "\\\\") for line in lines), "```", ""]
     if re.match(r"[>#]|```|\d+\. ", first):
-        sys.exit(f"statistics.py: not known here: {first}")
+        sys.exit(f"page.py: not known here: {first}")
     return [*map(inline, lines), ""]
 
 
@@ -100,7 +94,9 @@ def blocks(text):
         yield part.split("\n")
 
 
-sys.stdout.write(HEAD)
-for lines in blocks(pathlib.Path(sys.argv[1]).read_text()):
+document, title, summary = sys.argv[1:]
+name = title.partition("(")[0]
+sys.stdout.write(f'{title} "actd"\n\n# NAME\n\n{name} - {summary}\n\n# DESCRIPTION\n\n')
+for lines in blocks(pathlib.Path(document).read_text()):
     sys.stdout.writelines(f"{line}\n" for line in block(lines))
-sys.stdout.write(TAIL)
+sys.stdout.write(TAIL.replace(f"*{name}*(7), ", ""))
