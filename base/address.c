@@ -12,10 +12,31 @@
 
 #define HOST_MAX 256
 
-/* HOST:PORT or [HOST]:PORT -> host (in host[], brackets off) and port (into host_port). */
+static bool is_port(const char *text)
+{
+    unsigned port = 0;
+    size_t n = strspn(text, "0123456789");
+    if (n == 0 || n > 5 || text[n] != '\0')
+        return false;
+    for (; *text; text++)
+        port = port * 10 + (unsigned)(*text - '0');
+    return port <= 65535;
+}
+
+/* Where no host is given: this machine only, whatever else it is connected to. One address, and not
+ * [::1] too: port 0 would be two ports, and not every machine has IPv6. */
+#define LOOPBACK "127.0.0.1"
+
+/* HOST:PORT or [HOST]:PORT -> host (in host[], brackets off) and port (into host_port). :PORT or
+ * PORT alone: loopback. */
 static const char *split_host_port(const char *text, char host[HOST_MAX], const char **ret_port)
 {
     const char *colon = strrchr(text, ':');
+    if (colon == text || (!colon && is_port(text))) {
+        memcpy(host, LOOPBACK, sizeof LOOPBACK);
+        *ret_port = colon ? colon + 1 : text;
+        return NULL;
+    }
     if (!colon)
         return "no port: write HOST:PORT";
     const char *begin = text, *end = colon;
@@ -35,17 +56,6 @@ static const char *split_host_port(const char *text, char host[HOST_MAX], const 
     host[end - begin] = '\0';
     *ret_port = colon + 1;
     return NULL;
-}
-
-static bool is_port(const char *text)
-{
-    unsigned port = 0;
-    size_t n = strspn(text, "0123456789");
-    if (n == 0 || n > 5 || text[n] != '\0')
-        return false;
-    for (; *text; text++)
-        port = port * 10 + (unsigned)(*text - '0');
-    return port <= 65535;
 }
 
 int address_parse_unix(const char *path, struct address *ret, const char **ret_reason)
@@ -88,7 +98,10 @@ int address_parse_tcp(const char *host_port, struct address *ret, const char **r
     *ret = (struct address){.len = found->ai_addrlen};
     memcpy(&ret->sockaddr, found->ai_addr, found->ai_addrlen);
     freeaddrinfo(found);
-    snprintf(ret->text, sizeof ret->text, "tcp:%s", host_port);
+    if (strrchr(host_port, ':') > host_port)
+        snprintf(ret->text, sizeof ret->text, "tcp:%s", host_port);
+    else
+        snprintf(ret->text, sizeof ret->text, "tcp:" LOOPBACK ":%s", port);
     return 0;
 }
 
@@ -102,6 +115,21 @@ int address_parse(const char *text, struct address *ret, const char **ret_reason
     return ADDRESS_BAD;
 }
 
+static bool is_loopback_v6(const struct in6_addr *host)
+{
+    return IN6_IS_ADDR_LOOPBACK(host) || (IN6_IS_ADDR_V4MAPPED(host) && host->s6_addr[12] == 127);
+}
+
+bool address_is_local(const struct sockaddr *sockaddr)
+{
+    if (sockaddr->sa_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)(const void *)sockaddr)->sin_addr.s_addr) >> 24 ==
+               IN_LOOPBACKNET;
+    if (sockaddr->sa_family == AF_INET6)
+        return is_loopback_v6(&((const struct sockaddr_in6 *)(const void *)sockaddr)->sin6_addr);
+    return sockaddr->sa_family == AF_UNIX;
+}
+
 void address_format(const struct sockaddr *sockaddr, socklen_t len, char *text, size_t size)
 {
     char host[NI_MAXHOST], port[NI_MAXSERV];
@@ -110,7 +138,10 @@ void address_format(const struct sockaddr *sockaddr, socklen_t len, char *text, 
         size_t max = len > offsetof(struct sockaddr_un, sun_path)
                          ? len - offsetof(struct sockaddr_un, sun_path)
                          : 0;
-        snprintf(text, size, "unix:%.*s", (int)max, un->sun_path);
+        bool is_abstract =
+            max > 1 && un->sun_path[0] == '\0'; /* written @NAME, as in socket units */
+        snprintf(text, size, "unix:%s%.*s", is_abstract ? "@" : "", (int)(max - is_abstract),
+                 un->sun_path + is_abstract);
     } else if (getnameinfo(sockaddr, len, host, sizeof host, port, sizeof port,
                            NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
         if (sockaddr->sa_family == AF_INET6)

@@ -220,7 +220,12 @@ int config_set(struct config *config, const char *assignment, struct config_erro
 
 int config_finish(struct config *config, struct config_error *error)
 {
-    char reason[256];
+    if (!config->tree_path) {
+        snprintf(error->message, sizeof error->message,
+                 "tree.path is not set: name the ACT file to serve, in the configuration file or "
+                 "by --set tree.path=FILE");
+        return CONFIG_BAD;
+    }
     if (config->limits_max_buffer_bytes < 4 * config->limits_max_request_bytes) {
         snprintf(error->message, sizeof error->message,
                  "limits.max_buffer_bytes (%llu) must be at least four times "
@@ -240,11 +245,14 @@ int config_finish(struct config *config, struct config_error *error)
                  "warmup.profile is tree.path: name another file, which is written now and then");
         return CONFIG_BAD;
     }
-    if (config->listen_tcp.n == 0 && config->listen_unix.n == 0) {
-        const struct config_option *option = config_option_find("listen", "unix");
-        return config_option_set(config, option, option->default_value, reason, sizeof reason);
-    }
     return 0;
+}
+
+void config_default_address(struct address *ret)
+{
+    const char *reason;
+    int r = address_parse_unix(config_option_find("listen", "unix")->default_value, ret, &reason);
+    assert(r == 0);
 }
 
 /* The struct, then the texts of all paths, each with its end; "": there is none. */

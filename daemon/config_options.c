@@ -69,12 +69,13 @@ const struct config_option config_options[] = {
      "second copy. Where there are too few of them the file is served as without."},
 
     {"listen", "tcp", CONFIG_TCP, FIELD(listen_tcp), NULL, 0, 0, NULL,
-     "HOST:PORT to serve on; [ADDRESS]:PORT for IPv6; port 0 takes a free one and logs it.\n"
-     "May be repeated; an empty value forgets those before it. There is no authentication:\n"
-     "whoever can connect can read every key."},
+     "HOST:PORT to serve on; [ADDRESS]:PORT for IPv6; PORT alone is on 127.0.0.1; port 0 takes a\n"
+     "free one and logs it. May be repeated; an empty value forgets those before it. There is no\n"
+     "authentication: whoever can connect can read every key."},
     {"listen", "unix", CONFIG_UNIX, FIELD(listen_unix), "/run/actd/actd.sock", 0, 0, NULL,
      "Path of a Unix socket to serve on. May be repeated. The default holds only where neither\n"
-     "tcp nor unix is set. A stale socket file is replaced, a live one is left alone."},
+     "tcp nor unix is set, and the service manager passes no such socket. A stale socket file is\n"
+     "replaced, a live one is left alone."},
     {"listen", "unix_mode", CONFIG_MODE, FIELD(listen_unix_mode), "0660", 0, 0, NULL,
      "Permissions of the Unix sockets: who may connect."},
     {"listen", "backlog", CONFIG_NUMBER, FIELD(listen_backlog), "4096", 1, 65535, NULL,

@@ -30,7 +30,8 @@ enum control_type {
     CONTROL_TAKEN,      /* all connections up to `number` */
     CONTROL_HEARTBEAT,
     CONTROL_ROOM, /* a connection was closed while the board said that all are taken */
-    /* From a checker. */
+    /* From a checker, which gets CONTROL_GENERATION without a descriptor, if it is to check one
+     * that was served before. */
     CONTROL_CANDIDATE, /* + descriptor: the file is good */
     CONTROL_REFUSED,   /* it is not: text; generation has device, inode, size and times, if known */
     CONTROL_PROGRESS,  /* `number` bytes are checked (or warm), of generation.size_bytes */

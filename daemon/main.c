@@ -152,7 +152,8 @@ static int run_role(int argc, char **argv)
 {
     struct stat st;
     bool is_worker = argc == 3 && strcmp(argv[1], "--worker") == 0;
-    bool is_checker = argc == 2 && strcmp(argv[1], "--checker") == 0;
+    bool is_held = argc == 3 && strcmp(argv[2], "held") == 0;
+    bool is_checker = (argc == 2 || is_held) && strcmp(argv[1], "--checker") == 0;
     bool is_verifier = argc == 2 && strcmp(argv[1], "--verifier") == 0;
     bool is_warmer = argc == 4 && strcmp(argv[1], "--warmer") == 0;
     if (!is_worker && !is_checker && !is_verifier && !is_warmer)
@@ -162,7 +163,7 @@ static int run_role(int argc, char **argv)
         return EXIT_USAGE;
     }
     return is_worker     ? link_run((unsigned)strtoul(argv[2], NULL, 10))
-           : is_checker  ? checker_run()
+           : is_checker  ? checker_run(is_held)
            : is_verifier ? verifier_run()
                          : warmer_run(argv[2], argv[3]);
 }

@@ -213,6 +213,19 @@ int generation_examine(int fd, const char *path, struct generation *ret, struct 
     return info.values == ACT_VALUES_MIXED ? refuse_mixed(path, error) : 0;
 }
 
+bool generation_is_copy(int fd, const char *path, const struct generation *generation,
+                        struct act_error *error)
+{
+    struct act *tree;
+    struct act_info info;
+    if (act_open_part(fd, generation->size_bytes, path, &tree, error) != 0)
+        return false;
+    act_info(tree, &info);
+    act_close(tree);
+    return info.root_offset == generation->root_offset && info.values != ACT_VALUES_MIXED &&
+           identity_of(generation, &info) == generation->identity;
+}
+
 static struct snapshot *snapshot_alloc(int fd, const char *path,
                                        const struct generation *generation)
 {

@@ -43,6 +43,11 @@ int generation_open(const char *path, struct act_error *error);
  * Device, inode, size and times are there even then, as far as they could be told. */
 int generation_examine(int fd, const char *path, struct generation *ret, struct act_error *error);
 
+/* Does this copy in memory hold the tree of that generation, as far as opening it tells? If not,
+ * error may say why. */
+bool generation_is_copy(int fd, const char *path, const struct generation *generation,
+                        struct act_error *error);
+
 /* Adds to what is odd about it, which the log tells when it is served. */
 __attribute__((format(printf, 2, 3))) void generation_remark(struct generation *generation,
                                                              const char *format, ...);

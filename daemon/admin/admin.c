@@ -27,7 +27,7 @@ static void on_resumed(void *context);
 #define PAUSE_MS 100
 
 struct admin {
-    struct MHD_Daemon *http; /* owned, with the listening descriptor */
+    struct MHD_Daemon *http; /* owned; it accepts from the socket, and does not close it */
     struct listen_socket socket;
     uv_poll_t poll;
     uv_timer_t timer;
@@ -142,6 +142,15 @@ static int watch(struct admin *admin, uv_loop_t *loop, uint64_t timeout_ms)
     return 0;
 }
 
+/* The listening descriptor stays ours: who else holds that socket is to go on with it, and
+ * libmicrohttpd might shut it down. */
+static void stop_http(struct admin *admin)
+{
+    (void)MHD_quiesce_daemon(admin->http);
+    MHD_stop_daemon(admin->http);
+    admin->http = NULL;
+}
+
 int admin_start(uv_loop_t *loop, struct listen_socket *sock, const struct admin_sources *sources,
                 struct admin **ret)
 {
@@ -151,7 +160,7 @@ int admin_start(uv_loop_t *loop, struct listen_socket *sock, const struct admin_
     if (admin) {
         admin->socket = *sock;
         admin->exchanges.sources = sources;
-        admin->exchanges.is_local = sock->path[0] != '\0';
+        admin->exchanges.is_local = sock->family == AF_UNIX;
         admin->exchanges.max_waiting = (unsigned)(config->admin_max_connections + 1) / 2;
         admin->exchanges.on_resumed = on_resumed;
         admin->exchanges.context = admin;
@@ -159,25 +168,23 @@ int admin_start(uv_loop_t *loop, struct listen_socket *sock, const struct admin_
         r = admin->http ? watch(admin, loop, config->admin_timeout_ms) : -EIO;
     }
     if (r < 0) {
-        if (admin && admin->http) {
-            MHD_stop_daemon(admin->http); /* closes the descriptor */
-            sock->fd = -1;
-        }
+        if (admin && admin->http)
+            stop_http(admin);
         listen_socket_close(sock);
         free(admin);
         return r;
     }
-    admin->socket.fd = -1; /* now libmicrohttpd's */
+    *sock = (struct listen_socket){.fd = -1};
     *ret = admin;
     return 0;
 }
 
-void admin_stop(struct admin *admin)
+void admin_stop(struct admin *admin, bool is_store_working)
 {
+    admin->socket.is_lasting |= is_store_working && admin->socket.is_kept;
     uv_close((uv_handle_t *)&admin->poll, NULL);
     uv_close((uv_handle_t *)&admin->timer, NULL);
-    MHD_stop_daemon(admin->http);
-    admin->http = NULL;
+    stop_http(admin);
     peers_close(&admin->peers);
     listen_socket_close(&admin->socket);
 }

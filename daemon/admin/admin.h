@@ -13,7 +13,7 @@
 #pragma once
 
 #include "daemon/admin/sources.h"
-#include "daemon/supervisor/listener.h"
+#include "daemon/supervisor/listen_socket.h"
 
 #include <uv.h>
 
@@ -22,7 +22,8 @@ struct admin;
 /* Takes over socket, also on failure. sources: borrowed. 0 or -errno. */
 int admin_start(uv_loop_t *loop, struct listen_socket *socket, const struct admin_sources *sources,
                 struct admin **ret);
-/* All that wait for a reload must have their answer. Closes all connections and the socket; the
- * memory goes with admin_free after the loop has run the close callbacks. */
-void admin_stop(struct admin *admin);
+/* All that wait for a reload must have their answer. Closes all connections and the socket;
+ * is_store_working: a socket that is kept is lasting. The memory goes with admin_free after the
+ * loop has run the close callbacks. */
+void admin_stop(struct admin *admin, bool is_store_working);
 void admin_free(struct admin *admin);

@@ -23,11 +23,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define EXIT_USAGE 2
@@ -360,7 +362,75 @@ static void check_file(const struct config *config)
         answer(CONTROL_CANDIDATE, copy < 0 ? fd : copy);
 }
 
-int checker_run(void)
+/* Of memory that nobody can change, and in the pages that it was in. */
+static bool is_sealed_copy(int fd, const struct generation *held)
+{
+    struct stat st;
+    struct statfs fs;
+    const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+    int found = fcntl(fd, F_GET_SEALS);
+    return found >= 0 && (found & seals) == seals && fstat(fd, &st) == 0 && fstatfs(fd, &fs) == 0 &&
+           st.st_dev == held->copy_device && st.st_ino == held->copy_inode &&
+           (uint64_t)st.st_size >= held->size_bytes &&
+           (fs.f_type == HUGETLBFS_MAGIC) == (held->hold == GENERATION_HUGE);
+}
+
+static bool is_same_file(const struct generation *a, const struct generation *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->size_bytes == b->size_bytes &&
+           a->root_offset == b->root_offset && a->identity == b->identity &&
+           is_same_time(a->mtime, b->mtime);
+}
+
+/* Is it what was served? False: refused. */
+static bool is_held_file(int fd, const struct generation *held)
+{
+    struct act_error error;
+    if (held->hold != GENERATION_MAPPED) {
+        if (is_sealed_copy(fd, held) && generation_is_copy(fd, check.path, held, &error))
+            return true;
+        refuse_file("its copy in memory is not what it was");
+        return false;
+    }
+    if (!examine(fd))
+        return false;
+    if (!is_same_file(&check.message.generation, held))
+        refuse_file("the file that was served has been changed since");
+    return is_same_file(&check.message.generation, held);
+}
+
+/* The supervisor has sent it before we were there. False: it is gone. */
+static bool hear_generation(struct generation *ret)
+{
+    struct control_message message;
+    int passed, r;
+    struct pollfd control = {.fd = CHECKER_CONTROL_FD, .events = POLLIN};
+    while ((r = control_receive(CHECKER_CONTROL_FD, &message, &passed)) == CONTROL_EMPTY)
+        (void)poll(&control, 1, -1);
+    if (r != 0)
+        return false;
+    fd_closep(&passed);
+    *ret = message.generation;
+    return message.type == CONTROL_GENERATION;
+}
+
+static void check_held(const struct config *config)
+{
+    struct generation held;
+    with_close int fd = CHECKER_FILE_FD;
+    if (!hear_generation(&held) || !is_held_file(fd, &held))
+        return;
+    bool is_copy = held.hold != GENERATION_MAPPED;
+    check.message.generation = held;
+    if (!is_sound(fd, is_copy ? fd : -1, (enum tree_verify)config->tree_verify))
+        return;
+    if (!is_copy && has_changed(fd))
+        refuse_file(CHANGED_TEXT);
+    else
+        answer(CONTROL_CANDIDATE, fd);
+}
+
+int checker_run(bool is_held)
 {
     struct stat st;
     struct config config;
@@ -380,7 +450,10 @@ int checker_run(void)
     handle_signals();
     background_begin(CHECKER_CONTROL_FD);
     temporary_begin(&check.temporary);
-    check_file(&config);
+    if (is_held)
+        check_held(&config);
+    else
+        check_file(&config);
     config_deinit(&config);
     return EXIT_SUCCESS;
 }

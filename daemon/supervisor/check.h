@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "daemon/supervisor/held.h"
 #include "daemon/supervisor/helper.h"
 
 /* What came of it. fd: owned by the callee if the file is good, else -1. generation: what is known;
@@ -19,7 +20,9 @@ struct check {
     void *context; /* borrowed */
 };
 
-/* on_done is called once, unless check_cancel comes first. 0 or -errno. */
+/* At what is at the path, or at what was served before, which must be as it was then; its number is
+ * that of then, too. on_done is called once, unless check_cancel comes first. 0 or -errno. */
 int check_start(struct check *check);
+int check_start_held(struct check *check, const struct held *held);
 /* Forgets the one that runs, if any; it is killed. */
 void check_cancel(struct check *check);

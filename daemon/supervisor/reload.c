@@ -21,6 +21,7 @@ static void on_checked(void *context, int fd, const struct generation *generatio
 static void on_timeout(uv_timer_t *timer);
 static void on_path_changed(void *context);
 static void begin(struct reload *reload, const char *why);
+static bool fall_back(struct reload *reload, const char *text);
 
 static void drop(struct held *held)
 {
@@ -66,6 +67,8 @@ static void finish(struct reload *reload, bool is_accepted, const char *text)
 static void refuse(struct reload *reload, const char *text)
 {
     char serving[160];
+    if (fall_back(reload, text))
+        return;
     reload_describe(reload, serving, sizeof serving);
     log_event(reload->current.fd < 0 ? &event_cannot_start : &event_generation_refused,
               LOG_REASON(text, 0), "%s; %s", text, serving);
@@ -90,16 +93,13 @@ static void announce(struct reload *reload)
     const struct generation *generation = &reload->current.generation;
     reload->announced = generation->number;
     crew_say(reload->crew, CONTROL_ANNOUNCE, generation->number);
-    uint64_t took_ms = clock_ms() - reload->began_ms;
-    log_event(&event_generation_served,
-              LOG_FIELDS(log_field_number("IDENTITY", generation->identity),
-                         log_field_number("SIZE_BYTES", generation->size_bytes),
-                         log_field_number("DURATION_MS", took_ms)),
-              "generation %" PRIu64 " (identity %" PRIu64 "): %s, %" PRIu64
-              " bytes%s: all workers serve it, after %" PRIu64 " ms",
-              generation->number, generation->identity, reload->board->config->tree_path,
-              generation->size_bytes, held_text(generation), took_ms);
-    finish(reload, true, "");
+    log_info("generation %" PRIu64 " (identity %" PRIu64 "): %s, %" PRIu64
+             " bytes%s: all workers serve it, after %" PRIu64 " ms",
+             generation->number, generation->identity, reload->board->config->tree_path,
+             generation->size_bytes, held_text(generation), clock_ms() - reload->began_ms);
+    reload->board->own_head->n_refused += reload->path_error[0] != '\0';
+    finish(reload, true, reload->path_error);
+    reload->path_error[0] = '\0';
 }
 
 /* Is every worker as far? Those that are starting come to what is current by themselves, and do not
@@ -142,8 +142,9 @@ static void make_current(struct reload *reload)
     head->generation = reload->current.generation;
     head->is_damaged = false;
     board_text_set(&head->damage, "");
-    log_set_context(log_field_number("GENERATION", head->generation.number));
-    tell_remark(reload->board->config, &head->generation);
+    store_keep_generation(reload->store, &reload->current, reload->board->config->tree_path);
+    if (reload->current.generation.remark[0] != '\0')
+        log_warning("%s: %s", reload->board->config->tree_path, reload->current.generation.remark);
     watcher_enable(&reload->watcher, reload->board->config->tree_watch);
     show(reload, RELOAD_SWITCHING);
     warmup_cancel(reload->warmup); /* of what was served before */
@@ -217,9 +218,75 @@ static void hand_out(struct reload *reload)
     }
 }
 
+/* The first round, with nothing good at the path. False: there is nothing else either. */
+static bool fall_back(struct reload *reload, const char *text)
+{
+    if (reload->stored.fd < 0)
+        return false;
+    int r = check_start_held(&reload->check, &reload->stored);
+    if (r < 0) {
+        log_warning("generation %" PRIu64 " from before the restart cannot be checked: %s",
+                    reload->stored.generation.number, strerror(-r));
+        return false;
+    }
+    snprintf(reload->path_error, sizeof reload->path_error, "%s", text);
+    reload->is_falling_back = true;
+    uv_timer_start(&reload->timeout, on_timeout, reload->board->config->tree_check_timeout_ms, 0);
+    return true;
+}
+
+static void give_up_stored(struct reload *reload, const char *text)
+{
+    char path_error[BOARD_TEXT_BYTES];
+    memcpy(path_error, reload->path_error, sizeof path_error);
+    log_warning("generation %" PRIu64 " from before the restart is of no use either: %s",
+                reload->stored.generation.number, text);
+    store_drop_generation(reload->store);
+    drop(&reload->stored);
+    reload->is_falling_back = false;
+    reload->path_error[0] = '\0';
+    refuse(reload, path_error);
+}
+
+/* It keeps its number: to clients nothing has happened. */
+static void serve_stored(struct reload *reload, int fd, const struct generation *generation)
+{
+    log_warning("%s; generation %" PRIu64 " (identity %" PRIu64 ", %" PRIu64
+                " bytes), the last good one from before the restart, is served until a good file "
+                "is there",
+                reload->path_error, generation->number, generation->identity,
+                generation->size_bytes);
+    reload->candidate = (struct held){.generation = *generation, .fd = fd};
+    reload->candidate.generation.number = reload->last_number = reload->stored.generation.number;
+    drop(&reload->stored);
+    reload->is_falling_back = false;
+    uv_timer_stop(&reload->timeout);
+    make_current(reload);
+    watcher_enable(&reload->watcher, true);
+    hand_out(reload);
+}
+
+/* The same file has the same number after a restart; every other one has a higher one. */
+static uint64_t next_number(struct reload *reload, const struct generation *generation)
+{
+    const struct generation *stored = &reload->stored.generation;
+    bool is_same = stored->number > 0 && stored->identity == generation->identity;
+    if (stored->number > reload->last_number)
+        reload->last_number = is_same ? stored->number - 1 : stored->number;
+    drop(&reload->stored);
+    return ++reload->last_number;
+}
+
 static void on_checked(void *context, int fd, const struct generation *generation, const char *text)
 {
     struct reload *reload = context;
+    if (reload->is_falling_back) {
+        if (fd >= 0)
+            serve_stored(reload, fd, generation);
+        else
+            give_up_stored(reload, text);
+        return;
+    }
     watcher_tried(&reload->watcher, generation);
     if (fd < 0) {
         if (generation->inode == 0)
@@ -228,7 +295,7 @@ static void on_checked(void *context, int fd, const struct generation *generatio
         return;
     }
     reload->candidate = (struct held){.generation = *generation, .fd = fd};
-    reload->candidate.generation.number = ++reload->last_number;
+    reload->candidate.generation.number = next_number(reload, generation);
     reload->is_warmed = false;
     bool is_first = reload->current.fd < 0;
     if (is_first) {
@@ -250,7 +317,10 @@ static void on_timeout(uv_timer_t *timer)
              reload->state == RELOAD_CHECKING ? "checking" : "mapping",
              reload->board->config->tree_check_timeout_ms);
     check_cancel(&reload->check);
-    refuse(reload, text);
+    if (reload->is_falling_back)
+        give_up_stored(reload, text);
+    else
+        refuse(reload, text);
 }
 
 static void begin(struct reload *reload, const char *why)
@@ -366,6 +436,7 @@ static void on_damaged(struct reload *reload, uint64_t number, const char *text)
               "file is there. Replace files by rename, never in place",
               number, reload->board->config->tree_path, text);
     crew_say_text(reload->crew, CONTROL_DAMAGE, number, text);
+    store_drop_generation(reload->store);
     watcher_spoilt(&reload->watcher);
     watcher_enable(&reload->watcher, true);
     reload->on_damage(reload->context);
@@ -433,7 +504,7 @@ int reload_init(struct reload *reload, struct crew *crew)
 {
     const struct config *config = crew->board->config;
     *reload = (struct reload){.crew = crew, .board = crew->board};
-    reload->current.fd = reload->candidate.fd = -1;
+    reload->current.fd = reload->candidate.fd = reload->stored.fd = -1;
     reload->check = (struct check){.helper = {.loop = crew->loop, .config_fd = crew->config_fd},
                                    .path = config->tree_path,
                                    .on_done = on_checked,
@@ -460,4 +531,5 @@ void reload_deinit(struct reload *reload)
 {
     drop(&reload->current);
     drop(&reload->candidate);
+    drop(&reload->stored);
 }

@@ -8,6 +8,10 @@
  *        -> SWITCHING  all workers answer from the new one; then it is announced
  *        -> IDLE
  *
+ * At the start, where the path holds nothing good, what was served before the restart takes its
+ * place, if the service manager has kept it (supervisor/store) and it is still good; then the path
+ * is watched.
+ *
  * Whatever fails before SWITCHING: everybody stays on the old one; but a warm-up that fails is only
  * missed. Who asks while a file is being checked or mapped gets another round, since that file may
  * be older than the question; and nobody waits for its warm-up any more.
@@ -17,6 +21,7 @@
 #include "daemon/supervisor/check.h"
 #include "daemon/supervisor/crew.h"
 #include "daemon/supervisor/held.h"
+#include "daemon/supervisor/store.h"
 #include "daemon/supervisor/warmup.h"
 #include "daemon/supervisor/watcher.h"
 
@@ -41,6 +46,10 @@ struct reload {
     enum reload_state state;
     struct held current, candidate;
     uint64_t last_number; /* given to a candidate */
+    struct store *store;  /* borrowed: set by the caller */
+    struct held stored;   /* from before the restart: set by the caller; of the first round only */
+    bool is_falling_back; /* stored is being checked */
+    char path_error[BOARD_TEXT_BYTES]; /* why it is served; "": the path is good */
     uint64_t announced;
     struct check check;
     struct warmup *warmup; /* borrowed: set by the caller */

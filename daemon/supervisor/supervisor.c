@@ -17,15 +17,15 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/admin/access.h"
-#include "daemon/admin/admin.h"
-#include "daemon/events.h"
 #include "daemon/stats.h"
 #include "daemon/supervisor/census.h"
 #include "daemon/supervisor/crew.h"
-#include "daemon/supervisor/listener.h"
-#include "daemon/supervisor/readiness.h"
+#include "daemon/supervisor/inherited.h"
+#include "daemon/supervisor/notify.h"
 #include "daemon/supervisor/reload.h"
 #include "daemon/supervisor/sampler.h"
+#include "daemon/supervisor/sockets.h"
+#include "daemon/supervisor/store.h"
 #include "daemon/supervisor/verify.h"
 #include "daemon/supervisor/warmup.h"
 
@@ -47,9 +47,11 @@
 #define KILL_AFTER_MS 1500
 #define END_AFTER_MS  3000
 /* How long workers stay as they are for the last look at what they have mapped. */
-#define LOOK_MS       2000
-#define N_SIGNALS     4
-#define MAX_LISTENERS (2 * CONFIG_MAX_ADDRESSES)
+#define LOOK_MS 2000
+/* Beyond the time that a warm-up may be silent, for the service manager. */
+#define NOTICE_MS 60000
+
+#define N_SIGNALS 4
 
 struct supervisor {
     const struct config *config;
@@ -61,14 +63,12 @@ struct supervisor {
     struct verify verify;
     struct sampler sampler;
     struct census census;
-    struct readiness readiness;
-    unsigned n_sampled; /* workers that served when the sampler was last asked */
-    struct listener listeners[MAX_LISTENERS];
-    unsigned n_listeners;
+    unsigned n_sampled;         /* workers that served when the sampler was last asked */
+    struct inherited inherited; /* from the service manager, until the sockets are open */
+    struct store store;
+    struct sockets sockets;
     struct access access;
     struct admin_sources sources;
-    struct admin *admin[MAX_LISTENERS]; /* owned */
-    unsigned n_admin;
     uv_signal_t signals[N_SIGNALS];
     uv_timer_t drain; /* the drain's time, and a little; then the rest of the end */
     uv_timer_t retry; /* accepting again after it was paused */
@@ -94,12 +94,11 @@ static unsigned count_workers(const struct config *config)
 }
 
 /* Raises the soft limit of open files to the hard one, and fits max_connections below it. */
-static uint64_t fit_connections(const struct config *config)
+static uint64_t fit_connections(const struct config *config, const struct sockets *sockets)
 {
     struct rlimit limit;
-    uint64_t n_admin = config->admin_tcp.n + config->admin_unix.n;
-    uint64_t reserved = RESERVED_FILES + 4 * count_workers(config) + config->listen_tcp.n +
-                        config->listen_unix.n + n_admin * (2 + config->admin_max_connections);
+    uint64_t reserved = RESERVED_FILES + 4 * count_workers(config) + sockets->n_places +
+                        sockets_n_admin(sockets) * (1 + config->admin_max_connections);
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return config->limits_max_connections;
     limit.rlim_cur = limit.rlim_max;
@@ -157,12 +156,10 @@ static void update_accepting(struct supervisor *supervisor)
     if (is_wanted == supervisor->is_accepting)
         return;
     supervisor->is_accepting = is_wanted;
-    for (unsigned i = 0; i < supervisor->n_listeners; i++) {
-        if (is_wanted)
-            listener_resume(&supervisor->listeners[i]);
-        else
-            listener_pause(&supervisor->listeners[i]);
-    }
+    if (is_wanted)
+        sockets_resume(&supervisor->sockets);
+    else
+        sockets_pause(&supervisor->sockets);
 }
 
 static void on_retry(uv_timer_t *timer)
@@ -257,8 +254,7 @@ static void close_handles(struct supervisor *supervisor)
         return;
     supervisor->is_closed = true;
     block_signals();
-    for (unsigned i = 0; i < supervisor->n_admin; i++)
-        admin_stop(supervisor->admin[i]);
+    sockets_close_admin(&supervisor->sockets);
     sampler_stop(&supervisor->sampler);
     supervisor->is_stuck = !census_stop(&supervisor->census);
     reload_stop(&supervisor->reload);
@@ -322,10 +318,7 @@ static void drain(struct supervisor *supervisor)
     warmup_stop(&supervisor->warmup);
     verify_stop(&supervisor->verify);
     reload_stop(&supervisor->reload);
-    for (unsigned i = 0; i < supervisor->n_listeners; i++) {
-        listener_resume(&supervisor->listeners[i]); /* what waits in its queue is taken too */
-        listener_close(&supervisor->listeners[i]);
-    }
+    sockets_close_listeners(&supervisor->sockets);
     if (is_looking)
         uv_timer_start(&supervisor->drain, on_look_end, LOOK_MS, 0);
     else
@@ -404,81 +397,6 @@ static void on_saved(void *context, uint64_t pages)
     warmup_on_profile(&supervisor->warmup, pages * ACT_PAGE_BYTES);
 }
 
-static int open_listener(struct supervisor *supervisor, const struct address *address)
-{
-    char error[512];
-    struct listen_socket socket;
-    struct listener *listener = &supervisor->listeners[supervisor->n_listeners];
-    int r = listen_socket_open(&socket, address, (mode_t)supervisor->config->listen_unix_mode,
-                               (int)supervisor->config->listen_backlog, error, sizeof error);
-    if (r < 0) {
-        log_event(&event_cannot_start, LOG_REASON(error, r), "%s", error);
-        return r;
-    }
-    listener->on_connection = on_connection;
-    listener->on_exhausted = on_exhausted;
-    listener->context = supervisor;
-    r = listener_init(listener, &supervisor->loop, &socket);
-    if (r < 0) {
-        log_event(&event_cannot_start, LOG_REASON(uv_strerror(r), r), "%s: %s", address->text,
-                  uv_strerror(r));
-        listen_socket_close(&socket);
-        return r;
-    }
-    supervisor->n_listeners++;
-    log_with(LOG_LEVEL_INFO, LOG_FIELDS(log_field_text("ADDRESS", listener->socket.text)),
-             "listening on %s", listener->socket.text);
-    return 0;
-}
-
-static int open_admin(struct supervisor *supervisor, const struct address *address)
-{
-    char error[512];
-    const struct config *config = supervisor->config;
-    struct listen_socket socket;
-    int r = listen_socket_open(&socket, address, (mode_t)config->admin_unix_mode, 64, error,
-                               sizeof error);
-    if (r < 0) {
-        log_event(&event_cannot_start, LOG_REASON(error, r), "admin endpoint: %s", error);
-        return r;
-    }
-    log_with(LOG_LEVEL_INFO, LOG_FIELDS(log_field_text("ADDRESS", socket.text)),
-             "admin endpoint on %s", socket.text);
-    r = admin_start(&supervisor->loop, &socket, &supervisor->sources,
-                    &supervisor->admin[supervisor->n_admin]);
-    if (r < 0) {
-        log_event(&event_cannot_start, LOG_REASON(strerror(-r), r),
-                  "admin endpoint: %s: cannot start: %s", address->text, strerror(-r));
-        return r;
-    }
-    supervisor->n_admin++;
-    return 0;
-}
-
-static int open_all(struct supervisor *supervisor, const struct config_addresses *addresses,
-                    int (*open_one)(struct supervisor *, const struct address *))
-{
-    for (unsigned i = 0; i < addresses->n; i++) {
-        int r = open_one(supervisor, &addresses->list[i]);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-static int open_sockets(struct supervisor *supervisor)
-{
-    const struct config *config = supervisor->config;
-    int r = open_all(supervisor, &config->listen_unix, open_listener);
-    if (r == 0)
-        r = open_all(supervisor, &config->listen_tcp, open_listener);
-    if (r == 0)
-        r = open_all(supervisor, &config->admin_unix, open_admin);
-    if (r == 0)
-        r = open_all(supervisor, &config->admin_tcp, open_admin);
-    return r;
-}
-
 /* What the path came to; the first time it decides whether there is anything to serve. */
 static void on_reload_done(void *context, bool is_accepted, const char *text)
 {
@@ -513,7 +431,8 @@ static void on_crew_change(void *context)
     }
     if (!supervisor->is_open && supervisor->reload.current.fd >= 0) {
         supervisor->is_open = true;
-        if (open_sockets(supervisor) < 0) {
+        if (sockets_open(&supervisor->sockets, &supervisor->loop, &supervisor->inherited,
+                         &supervisor->sources) < 0) {
             fail(supervisor);
             return;
         }
@@ -586,6 +505,9 @@ static int start(struct supervisor *supervisor)
     supervisor->crew.context = supervisor;
     if ((r = reload_init(&supervisor->reload, &supervisor->crew)) < 0)
         return r;
+    store_take_generation(&supervisor->store, &supervisor->inherited, config->tree_path,
+                          &supervisor->reload.stored);
+    supervisor->reload.store = &supervisor->store;
     supervisor->reload.on_done = on_reload_done;
     supervisor->reload.on_damage = on_damage;
     supervisor->reload.context = supervisor;
@@ -633,33 +555,49 @@ static void deinit(struct supervisor *supervisor)
     /* It has watched over the end; the loop frees what it owns only when no handle is open. */
     uv_close((uv_handle_t *)&supervisor->drain, NULL);
     uv_run(&supervisor->loop, UV_RUN_NOWAIT);
-    for (unsigned i = 0; i < supervisor->n_admin; i++)
-        admin_free(supervisor->admin[i]);
+    sockets_deinit(&supervisor->sockets);
+    inherited_deinit(&supervisor->inherited);
+    store_deinit(&supervisor->store);
     reload_deinit(&supervisor->reload);
     crew_deinit(&supervisor->crew);
     uv_loop_close(&supervisor->loop);
     board_detach(&supervisor->board);
 }
 
+/* What has to be right before anything is started: the environment, and files beside the tree. NULL
+ * after the reason is logged. */
+static struct supervisor *supervisor_new(const struct config *config)
+{
+    char error[1024] = "out of memory or files";
+    struct supervisor *supervisor = calloc(1, sizeof *supervisor);
+    if (!supervisor || inherited_take(&supervisor->inherited, error, sizeof error) < 0 ||
+        access_init(&supervisor->access, config, error, sizeof error) < 0 ||
+        sockets_init(&supervisor->sockets, config, &supervisor->inherited, &supervisor->store) <
+            0 ||
+        uv_loop_init(&supervisor->loop) < 0) {
+        log_error("cannot start: %s", error);
+        if (supervisor) {
+            sockets_deinit(&supervisor->sockets);
+            inherited_deinit(&supervisor->inherited);
+        }
+        free(supervisor);
+        return NULL;
+    }
+    store_init(&supervisor->store);
+    supervisor->sockets.on_connection = on_connection;
+    supervisor->sockets.on_exhausted = on_exhausted;
+    supervisor->sockets.context = supervisor;
+    supervisor->config = config;
+    supervisor->max_connections = fit_connections(config, &supervisor->sockets);
+    return supervisor;
+}
+
 int supervisor_run(const struct config *config)
 {
-    char error[1024];
-    struct access access;
-    if (access_init(&access, config, error, sizeof error) < 0) {
-        log_event(&event_cannot_start, LOG_REASON(error, 0), "cannot start: %s", error);
+    struct supervisor *supervisor = supervisor_new(config);
+    if (!supervisor)
         return EXIT_FAILURE;
-    }
-    struct supervisor *supervisor = calloc(1, sizeof *supervisor);
-    if (!supervisor || uv_loop_init(&supervisor->loop) < 0) {
-        static const char reason[] = "out of memory or files";
-        log_event(&event_cannot_start, LOG_REASON(reason, 0), "cannot start: %s", reason);
-        free(supervisor);
-        return EXIT_FAILURE;
-    }
     signal(SIGPIPE, SIG_IGN);
-    supervisor->config = config;
-    supervisor->access = access;
-    supervisor->max_connections = fit_connections(config);
     int r = start(supervisor);
     if (r < 0) {
         log_event(&event_cannot_start, LOG_REASON(strerror(-r), r), "cannot start: %s",

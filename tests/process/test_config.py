@@ -66,10 +66,11 @@ ALL = [*PATHS, *NUMBERS, *MODES, *CHOICES, *TCP, *UNIX, *HOSTS]
 BAD_NUMBERS = ["", "x", "-1", "+1", " ", "1x", "0x10", "1.5", "1e3", "99999999999999999999999"]
 BAD_MODES = ["", "rw", "0888", "-1", "01000", "1777", "00660x", "0660 ", "06600"]
 BAD_TCP = [
-    "7411",
+    "74110",
+    ":",
     "127.0.0.1",
     "127.0.0.1:",
-    ":7411",
+    ":74110",
     "127.0.0.1:65536",
     "127.0.0.1:-1",
     "127.0.0.1:http",
@@ -80,6 +81,7 @@ BAD_TCP = [
     "no such host:1",
 ]
 
+GOOD_TCP = ["127.0.0.1:0", "[::1]:65535", "7411", ":7411", ""]
 
 BAD_HOSTS = ["a b", "a:80", "[::1]", "a/b", "a,b", "*", "h\u00f6st"]
 
@@ -109,7 +111,7 @@ def good_values():
     yield from ((name, value) for name in MODES for value in ["0", "0777", "660", "0600"])
     yield from ((name, value) for name, choices in CHOICES.items() for value in choices)
     yield from ((name, "/" + "x" * 106) for name in UNIX)
-    yield from ((name, value) for name in TCP for value in ["127.0.0.1:0", "[::1]:65535", ""])
+    yield from ((name, value) for name in TCP for value in GOOD_TCP)
     yield from ((name, value) for name in HOSTS for value in ["a", "A-b_c.example", "x" * 150, ""])
     yield ("limits.max_buffer_bytes", "1T")
     yield ("limits.high_water_bytes", "512K")

@@ -5,6 +5,8 @@
 #include "unit.h"
 
 #include <netinet/in.h>
+#include <stddef.h>
+#include <sys/un.h>
 
 static void good_addresses_are_parsed(void **state)
 {
@@ -35,7 +37,10 @@ static void bad_addresses_are_told(void **state)
         "unix:",
         "tcp:",
         "tcp:127.0.0.1",
-        "tcp::80",
+        "tcp::",
+        "tcp::x",
+        "tcp:65536",
+        "tcp::65536",
         "tcp:127.0.0.1:",
         "tcp:1.2.3.4:x",
         "tcp:::1:80",
@@ -57,11 +62,69 @@ static void bad_addresses_are_told(void **state)
     }
 }
 
+static void without_a_host_it_is_loopback(void **state)
+{
+    (void)state;
+    static const char *const given[] = {"tcp:7411", "tcp::7411"};
+    for (size_t i = 0; i < N_ELEMENTS(given); i++) {
+        struct address address;
+        const char *reason = "";
+        char text[ADDRESS_TEXT_MAX];
+        assert_int_equal(address_parse(given[i], &address, &reason), 0);
+        assert_string_equal(address.text, "tcp:127.0.0.1:7411");
+        address_format((struct sockaddr *)&address.sockaddr, address.len, text, sizeof text);
+        assert_string_equal(text, address.text);
+    }
+}
+
+static void what_others_reach_is_not_local(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool is_local;
+    } cases[] = {
+        {"unix:/x", true},
+        {"tcp:127.0.0.1:1", true},
+        {"tcp:127.9.8.7:1", true},
+        {"tcp:[::1]:1", true},
+        {"tcp:[::ffff:127.0.0.1]:1", true},
+        {"tcp:0.0.0.0:1", false},
+        {"tcp:[::]:1", false},
+        {"tcp:10.1.2.3:1", false},
+        {"tcp:[::ffff:10.1.2.3]:1", false},
+        {"tcp:128.0.0.1:1", false},
+        {"tcp:[fe80::1]:1", false},
+    };
+    for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
+        struct address address;
+        const char *reason = "";
+        assert_int_equal(address_parse(cases[i].text, &address, &reason), 0);
+        assert_int_equal(address_is_local((struct sockaddr *)&address.sockaddr), cases[i].is_local);
+    }
+}
+
+static void an_abstract_socket_has_an_at(void **state)
+{
+    (void)state;
+    struct sockaddr_un un = {.sun_family = AF_UNIX, .sun_path = "\0name"};
+    char text[ADDRESS_TEXT_MAX];
+    socklen_t len = offsetof(struct sockaddr_un, sun_path) + 5;
+    address_format((struct sockaddr *)&un, len, text, sizeof text);
+    assert_string_equal(text, "unix:@name");
+    address_format((struct sockaddr *)&un, offsetof(struct sockaddr_un, sun_path), text,
+                   sizeof text);
+    assert_string_equal(text, "unix:");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_addresses_are_parsed),
         cmocka_unit_test(bad_addresses_are_told),
+        cmocka_unit_test(without_a_host_it_is_loopback),
+        cmocka_unit_test(what_others_reach_is_not_local),
+        cmocka_unit_test(an_abstract_socket_has_an_at),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -144,7 +144,7 @@ static pid_t start(const char *path, enum tree_verify verify, void (*before)(voi
             close(pair[1]);
         if (before)
             before();
-        _exit(checker_run());
+        _exit(checker_run(false));
     }
     close(pair[1]);
     close(shared);

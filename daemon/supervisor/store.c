@@ -1,0 +1,374 @@
+/*
+ * store: see store.h.
+ *
+ * Whether descriptors are really kept the manager does not say, and by default it keeps none. But
+ * it closes what it does not keep: so we give it the writing end of a pipe, and another one with
+ * the message BARRIER=1, which it closes when everything before is done. Then the first one tells.
+ * When we end, the manager sees that nobody reads from it any more, and forgets it by itself.
+ */
+#include "daemon/supervisor/store.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define PROBE_NAME        "kept-probe"
+#define GENERATION_PREFIX "kept-generation-"
+#define FACTS_PREFIX      "kept-facts-"
+#define SOCKET_PREFIXES   "kept-data-", "kept-admin-"
+
+#define SETTLE_MS 1000
+
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+
+/* Another actd may read it: one that does not know this version drops it. Count up with every
+ * change of struct generation. */
+#define FACTS_MAGIC   "actdkept"
+#define FACTS_VERSION 1
+
+struct facts {
+    char magic[8];
+    uint32_t version;
+    uint32_t size_bytes; /* of this struct */
+    struct generation generation;
+    char path[PATH_MAX]; /* that it was served from */
+};
+
+/* 0 or -errno. The sd_notify of libsystemd would wait for a manager that does not read. */
+static int say(const char *text, int fd)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    const char *path = getenv("NOTIFY_SOCKET");
+    size_t len = path ? strlen(path) : 0;
+    if (len < 2 || len >= sizeof to.sun_path)
+        return -EDESTADDRREQ;
+    memcpy(to.sun_path, path, len);
+    if (path[0] == '@')
+        to.sun_path[0] = '\0';
+    with_close int sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (sock < 0)
+        return -errno;
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof fd)];
+    } control = {0};
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text)};
+    struct msghdr message = {.msg_name = &to,
+                             .msg_namelen =
+                                 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len),
+                             .msg_iov = &iov,
+                             .msg_iovlen = 1};
+    if (fd >= 0) {
+        message.msg_control = &control;
+        message.msg_controllen = sizeof control;
+        control.header = (struct cmsghdr){
+            .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof fd)};
+        memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    }
+    return sendmsg(sock, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+void store_init(struct store *store)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    *store = (struct store){.probe = -1, .barrier = -1};
+    store->is_on = path && (path[0] == '/' || path[0] == '@');
+}
+
+void store_deinit(struct store *store)
+{
+    fd_closep(&store->probe);
+    fd_closep(&store->barrier);
+}
+
+/* Do all writing ends of the pipe belong to nobody any more? */
+static bool is_closed(int fd, int wait_ms)
+{
+    struct pollfd poll_fd = {.fd = fd};
+    return poll(&poll_fd, 1, wait_ms) > 0 && (poll_fd.revents & POLLHUP);
+}
+
+/* What it had been given it has closed. */
+static bool is_useless(const struct store *store)
+{
+    return !store->is_on || (store->probe >= 0 && is_closed(store->probe, 0));
+}
+
+bool store_keep(struct store *store, const char *name, int fd)
+{
+    char text[INHERITED_NAME_BYTES + 32];
+    if (is_useless(store))
+        return false;
+    snprintf(text, sizeof text, "FDSTORE=1\nFDNAME=%s", name);
+    int r = say(text, fd);
+    if (r < 0)
+        log_warning("%s: cannot be given to the service manager, so it is lost at a restart: %s",
+                    name, strerror(-r));
+    return r == 0;
+}
+
+/* A line of its own in a message. */
+static bool is_plain(const char *name)
+{
+    for (; *name; name++)
+        if (*name < ' ' || *name > '~' || *name == ':')
+            return false;
+    return true;
+}
+
+void store_remove(struct store *store, const char *name)
+{
+    char text[INHERITED_NAME_BYTES + 32];
+    if (!store->is_on || !is_plain(name))
+        return;
+    snprintf(text, sizeof text, "FDSTOREREMOVE=1\nFDNAME=%s", name);
+    int r = say(text, -1);
+    if (r < 0)
+        log_warning("%s: the service manager cannot be told to forget it: %s", name, strerror(-r));
+}
+
+/* Hands the manager the writing end of a new pipe. The reading end, or -errno. */
+static int hand_pipe(const char *text)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+        return -errno;
+    int r = say(text, ends[1]);
+    fd_closep(&ends[1]);
+    if (r < 0)
+        fd_closep(&ends[0]);
+    return r < 0 ? r : ends[0];
+}
+
+void store_probe(struct store *store)
+{
+    if (!store->is_on || store->probe >= 0)
+        return;
+    store->probe = hand_pipe("FDSTORE=1\nFDNAME=" PROBE_NAME);
+    store->barrier = hand_pipe("BARRIER=1");
+    if (store->probe < 0 || store->barrier < 0)
+        log_warning("the service manager cannot be asked whether it keeps sockets: %s",
+                    strerror(store->probe < 0 ? -store->probe : -store->barrier));
+}
+
+bool store_is_kept(const struct store *store)
+{
+    return store->probe >= 0 && store->barrier >= 0 && is_closed(store->barrier, 0) &&
+           !is_closed(store->probe, 0);
+}
+
+void store_settle(struct store *store)
+{
+    with_close int barrier = store->is_on ? hand_pipe("BARRIER=1") : -1;
+    if (barrier >= 0 && !is_closed(barrier, SETTLE_MS))
+        log_warning("the service manager does not answer");
+}
+
+static void remove_generation(struct store *store, uint64_t number)
+{
+    char name[INHERITED_NAME_BYTES];
+    snprintf(name, sizeof name, GENERATION_PREFIX "%" PRIu64, number);
+    store_remove(store, name);
+    snprintf(name, sizeof name, FACTS_PREFIX "%" PRIu64, number);
+    store_remove(store, name);
+}
+
+/* The facts as a sealed file in memory, or -errno. */
+static int facts_fd(const struct generation *generation, const char *path)
+{
+    static struct facts facts; /* zeros between its fields, too */
+    if (strlen(path) >= sizeof facts.path)
+        return -ENAMETOOLONG;
+    memset(&facts, 0, sizeof facts);
+    memcpy(facts.magic, FACTS_MAGIC, sizeof facts.magic);
+    facts.version = FACTS_VERSION;
+    facts.size_bytes = sizeof facts;
+    facts.generation = *generation;
+    memcpy(facts.path, path, strlen(path));
+    with_close int fd = memfd_create("actd-facts", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -errno;
+    if (write(fd, &facts, sizeof facts) != (ssize_t)sizeof facts)
+        return -EIO;
+    if (fcntl(fd, F_ADD_SEALS, SEALS | F_SEAL_SEAL) < 0)
+        return -errno;
+    return fd_take(&fd);
+}
+
+void store_keep_generation(struct store *store, const struct held *held, const char *path)
+{
+    char name[INHERITED_NAME_BYTES];
+    uint64_t before = store->generation, number = held->generation.number;
+    if (is_useless(store))
+        return;
+    with_close int facts = facts_fd(&held->generation, path);
+    if (facts < 0)
+        log_warning("generation %" PRIu64 " is not given to the service manager: %s", number,
+                    strerror(-facts));
+    if (before == number)
+        remove_generation(store, before);
+    if (facts >= 0) {
+        snprintf(name, sizeof name, GENERATION_PREFIX "%" PRIu64, number);
+        if (store_keep(store, name, held->fd)) {
+            snprintf(name, sizeof name, FACTS_PREFIX "%" PRIu64, number);
+            store_keep(store, name, facts);
+        }
+    }
+    /* Also where the new one could not be kept: an older one must not come back. */
+    if (before != 0 && before != number)
+        remove_generation(store, before);
+    store->generation = number;
+}
+
+void store_drop_generation(struct store *store)
+{
+    if (store->generation != 0)
+        remove_generation(store, store->generation);
+    store->generation = 0;
+}
+
+/* Why the facts are none that we can use; NULL: ret is filled in. */
+static const char *read_facts(int fd, uint64_t number, const char *path, struct generation *ret)
+{
+    static struct facts facts;
+    struct stat st;
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 || (seals & SEALS) != SEALS)
+        return "its facts are no sealed file in memory";
+    if (fstat(fd, &st) < 0 || st.st_size < (off_t)offsetof(struct facts, generation) ||
+        pread(fd, &facts, sizeof facts, 0) !=
+            (st.st_size < (off_t)sizeof facts ? st.st_size : (off_t)sizeof facts))
+        return "its facts are cut short";
+    if (memcmp(facts.magic, FACTS_MAGIC, sizeof facts.magic) != 0)
+        return "its facts are something else";
+    if (facts.version != FACTS_VERSION || facts.size_bytes != sizeof facts)
+        return "its facts are of another version of actd";
+    if (st.st_size != (off_t)sizeof facts)
+        return "its facts are cut short";
+    const struct generation *generation = &facts.generation;
+    if (generation->number != number || number == 0 || number > INT64_MAX ||
+        generation->hold > GENERATION_HUGE || generation->n_roots > GENERATION_ROOTS_MAX ||
+        generation->size_bytes > INT64_MAX ||
+        !memchr(generation->remark, '\0', sizeof generation->remark) ||
+        !memchr(facts.path, '\0', sizeof facts.path))
+        return "its facts do not make sense";
+    if (strcmp(facts.path, path) != 0)
+        return "it was served from another path";
+    *ret = *generation;
+    return NULL;
+}
+
+/* "kept-generation-7" -> 7; 0: it is no such name. */
+static uint64_t number_of(const char *name, const char *prefix)
+{
+    char *end;
+    size_t len = strlen(prefix);
+    if (strncmp(name, prefix, len) != 0 || name[len] < '1' || name[len] > '9')
+        return 0;
+    errno = 0;
+    uint64_t number = strtoull(name + len, &end, 10);
+    return errno == 0 && *end == '\0' ? number : 0;
+}
+
+static bool is_socket_name(const char *name)
+{
+    static const char *const prefixes[] = {SOCKET_PREFIXES};
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+            return true;
+    return false;
+}
+
+/* The only one of that name; NULL: there is none, or more. */
+static struct inherited_fd *find(struct inherited *inherited, const char *name)
+{
+    struct inherited_fd *found = NULL;
+    for (size_t i = 0; i < inherited->n; i++) {
+        struct inherited_fd *one = &inherited->list[i];
+        if (one->fd < 0 || strcmp(one->name, name) != 0)
+            continue;
+        if (found)
+            return NULL;
+        found = one;
+    }
+    return found;
+}
+
+/* What is wrong with a descriptor of this name; NULL: ret is the generation, and taken. */
+static const char *take_one(struct inherited *inherited, struct inherited_fd *one, const char *path,
+                            struct held *ret)
+{
+    char name[INHERITED_NAME_BYTES];
+    struct generation generation;
+    uint64_t number = number_of(one->name, GENERATION_PREFIX);
+    snprintf(name, sizeof name, FACTS_PREFIX "%" PRIu64, number);
+    struct inherited_fd *facts = find(inherited, name);
+    if (!facts || find(inherited, one->name) != one)
+        return "it is there without its facts, or more than once";
+    const char *reason = read_facts(facts->fd, number, path, &generation);
+    if (reason)
+        return reason;
+    if (number <= ret->generation.number)
+        return "there is a newer one";
+    fd_closep(&ret->fd);
+    *ret = (struct held){.generation = generation, .fd = fd_take(&one->fd)};
+    return NULL;
+}
+
+static void refuse(struct store *store, struct inherited_fd *one, const char *reason)
+{
+    char kind[512];
+    inherited_describe(one->fd, kind, sizeof kind);
+    log_warning("the service manager has kept %s under the name \"%s\": not used: %s", kind,
+                one->name, reason);
+    fd_closep(&one->fd);
+    store_remove(store, one->name);
+}
+
+void store_take_generation(struct store *store, struct inherited *inherited, const char *path,
+                           struct held *ret)
+{
+    struct held taken = {.fd = -1};
+    for (size_t i = 0; i < inherited->n; i++) {
+        struct inherited_fd *one = &inherited->list[i];
+        if (one->fd < 0 || one->role != INHERITED_KEPT)
+            continue;
+        uint64_t before = taken.generation.number;
+        if (number_of(one->name, GENERATION_PREFIX) != 0) {
+            const char *reason = take_one(inherited, one, path, &taken);
+            if (reason)
+                refuse(store, one, reason);
+            else if (before != 0)
+                remove_generation(store, before);
+        }
+    }
+    for (size_t i = 0; i < inherited->n; i++) {
+        struct inherited_fd *one = &inherited->list[i];
+        if (one->fd < 0 || one->role != INHERITED_KEPT || is_socket_name(one->name))
+            continue;
+        uint64_t number = number_of(one->name, FACTS_PREFIX);
+        if (strcmp(one->name, PROBE_NAME) == 0)
+            store_remove(store, one->name);
+        else if (number == 0)
+            refuse(store, one, "it is nothing of this actd's");
+        else if (number != taken.generation.number)
+            store_remove(store, one->name);
+        fd_closep(&one->fd);
+    }
+    store->generation = taken.generation.number;
+    *ret = taken;
+}
