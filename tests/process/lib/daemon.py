@@ -49,18 +49,19 @@ def counts_of(row):
     return {name: row[name] for name in ("requests", "errors", "hits", "misses")}
 
 
-def run(*args, **options):
+def run(*args, launcher=(), env=None, preexec=None, **options):
     """actd with these arguments, to its end."""
     result = subprocess.run(
-        [paths.ACTD, *args],
+        [*launcher, paths.ACTD, *args],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         errors="backslashreplace",
         timeout=Clock().left("actd"),
-        env=environment(),
-        **options,
+        env=environment(env),
+        close_fds=not launcher,
+        **{"preexec_fn": preexec, **options},
     )
     assert not SANITIZER_REPORT.search(result.stderr), result.stderr
     return result
@@ -98,7 +99,7 @@ class Daemon:
 
     def __init__(
         self, tree, settings=None, *, config="/dev/null", wait="ready", env=None, preexec=None,
-        user=None, program=paths.ACTD
+        user=None, launcher=()
     ):
         """
         tree      path of the file to serve
@@ -108,7 +109,7 @@ class Daemon:
         env       environment variables to add
         preexec   called in the child before it becomes actd
         user      number of the user that it runs as, if not as ours
-        program   what is started: another actd than the build's
+        launcher  command line before its own
         """
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="actd-"))
         self.lines = []
@@ -132,11 +133,12 @@ class Daemon:
             program = shutil.copy(program, self.directory / "actd")
             who = {"user": user, "group": user, "extra_groups": []}
         self.process = subprocess.Popen(
-            [program, f"--config={config}", *arguments(wanted)],
+            [*launcher, program, f"--config={config}", *arguments(wanted)],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env=environment(env),
             preexec_fn=preexec,
+            close_fds=not launcher,  # which gets what preexec has put there
             **who,
         )
         self.reader = threading.Thread(target=self._read_log, daemon=True)
@@ -198,7 +200,7 @@ class Daemon:
 
     @property
     def unix(self):
-        return ("unix", str(self.directory / "actd.sock"))
+        return ("unix", str(self.settings["listen.unix"]))
 
     @property
     def tcp(self):
@@ -206,7 +208,7 @@ class Daemon:
 
     @property
     def admin_unix(self):
-        return ("unix", str(self.directory / "admin.sock"))
+        return ("unix", str(self.settings["admin.unix"]))
 
     @property
     def admin_tcp(self):

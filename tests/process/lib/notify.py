@@ -19,10 +19,13 @@ class Manager:
         os.unlink(self.path)
 
     def next(self):
-        """The next message: {name: value}."""
-        self.sock.settimeout(Clock().left("a notification"))
-        text = self.sock.recv(65536).decode()
-        message = dict(line.split("=", 1) for line in text.rstrip("\n").split("\n"))
+        """The next message: {name: value}; but for those about descriptors, none of which it keeps
+        (lib/fd_store.py has a manager that does)."""
+        message = {"FDSTORE": "1"}
+        while message.keys() & {"FDSTORE", "FDSTOREREMOVE", "BARRIER"}:
+            self.sock.settimeout(Clock().left("a notification"))
+            text = self.sock.recv(65536).decode()
+            message = dict(line.split("=", 1) for line in text.rstrip("\n").split("\n"))
         self.heard.append(message)
         return message
 
