@@ -35,17 +35,19 @@ static void on_end(void *context, const struct helper_end *end)
 {
     struct check *check = context;
     struct generation unknown = {0};
-    char text[512];
+    char text[640];
     if (end->signal == SIGBUS)
         snprintf(text, sizeof text,
                  "%.400s: it was truncated while it was read, or reading it failed", check->path);
     else
-        snprintf(text, sizeof text, "%.400s: checking it %s", check->path, end->text);
+        snprintf(text, sizeof text, "%.400s: %s", check->path, end->text);
     answer(check, -1, &unknown, text);
 }
 
 static int start(struct check *check, char *const args[], int fd)
 {
+    char *const args[] = {(char[]){"actd: checker"}, (char[]){"--checker"}, NULL};
+    check->helper.what = "checking it";
     check->helper.on_message = on_message;
     check->helper.on_end = on_end;
     check->helper.context = check;

@@ -13,7 +13,7 @@ typedef void (*check_callback)(void *context, int fd, const struct generation *g
                                const char *text);
 
 struct check {
-    struct helper helper;                /* loop and config_fd are set by the caller */
+    struct helper helper;                /* loop, environment and config_fd are set by the caller */
     const char *path;                    /* borrowed: for texts */
     uint64_t checked_bytes, total_bytes; /* of the one that runs */
     check_callback on_done;

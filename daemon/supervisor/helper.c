@@ -9,6 +9,7 @@
 #include "base/fd.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,12 +19,17 @@
 
 static void on_readable(uv_poll_t *poll, int status, int events);
 static void on_exit_of(uv_process_t *handle, int64_t status, int signal);
+static void on_silence(uv_timer_t *timer);
 static void on_closed(uv_handle_t *handle);
+
+/* It says how far it is four times a second: less is no sign of a disk that hangs. */
+#define SILENCE_MIN_MS 1000
 
 struct helper_process {
     struct helper *helper; /* NULL: it was let go */
     uv_process_t handle;
     uv_poll_t poll;
+    uv_timer_t silence;
     int control; /* owned */
     unsigned n_handles;
     bool has_exited;
@@ -42,6 +48,7 @@ static void let_go(struct helper_process *process)
         process->helper->running = NULL;
     process->helper = NULL;
     close_handle((uv_handle_t *)&process->poll);
+    close_handle((uv_handle_t *)&process->silence);
     fd_closep(&process->control);
     if (!process->has_exited)
         uv_process_kill(&process->handle, SIGKILL);
@@ -52,6 +59,7 @@ static void hear(struct helper_process *process)
     struct control_message message;
     int passed;
     while (process->helper && control_receive(process->control, &message, &passed) == 0) {
+        uv_timer_again(&process->silence);
         process->helper->on_message(process->helper->context, &message, &passed);
         fd_closep(&passed);
     }
@@ -72,20 +80,33 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 static void on_exit_of(uv_process_t *handle, int64_t status, int signal)
 {
     struct helper_process *process = handle->data;
-    struct helper_end end = {.status = (int)status, .signal = signal};
+    struct helper_end end = {.signal = signal};
     process->has_exited = true;
     hear(process); /* its last message may still lie there */
     if (process->helper) {
         struct helper *helper = process->helper;
         if (signal != 0)
-            snprintf(end.text, sizeof end.text, "was ended by signal %d (%s)", signal,
-                     strsignal(signal));
+            snprintf(end.text, sizeof end.text, "%s was ended by signal %d (%s)", helper->what,
+                     signal, strsignal(signal));
         else
-            snprintf(end.text, sizeof end.text, "ended with status %d", end.status);
+            snprintf(end.text, sizeof end.text, "%s ended with status %d", helper->what,
+                     (int)status);
         let_go(process);
         helper->on_end(helper->context, &end);
     }
     close_handle((uv_handle_t *)&process->handle);
+}
+
+static void on_silence(uv_timer_t *timer)
+{
+    struct helper_process *process = timer->data;
+    struct helper *helper = process->helper;
+    struct helper_end end = {0};
+    snprintf(end.text, sizeof end.text,
+             "nothing has come from the disk for tree.check_timeout_ms = %" PRIu64,
+             helper->silence_ms);
+    let_go(process);
+    helper->on_end(helper->context, &end);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -108,6 +129,7 @@ static int spawn(struct helper *helper, struct helper_process *process, char *co
     };
     uv_process_options_t options = {.file = "/proc/self/exe",
                                     .args = (char **)(uintptr_t)args,
+                                    .env = helper->environment,
                                     .exit_cb = on_exit_of,
                                     .stdio = stdio,
                                     .stdio_count = fd < 0 ? 5 : 6};
@@ -125,15 +147,16 @@ int helper_start(struct helper *helper, char *const args[], int fd)
     }
     process->helper = helper;
     process->control = fds[0];
-    process->handle.data = process->poll.data = process;
+    process->handle.data = process->poll.data = process->silence.data = process;
     if ((r = uv_poll_init(helper->loop, &process->poll, process->control)) < 0) {
         fd_closep(&fds[0]);
         fd_closep(&fds[1]);
         free(process);
         return r;
     }
+    uv_timer_init(helper->loop, &process->silence);
     r = spawn(helper, process, args, fds[1], fd);
-    process->n_handles = 2; /* also a process that could not be started is to be closed */
+    process->n_handles = 3; /* also a process that could not be started is to be closed */
     fd_closep(&fds[1]);
     if (r < 0) {
         process->has_exited = true;
@@ -144,6 +167,9 @@ int helper_start(struct helper *helper, char *const args[], int fd)
     }
     helper->running = process;
     uv_poll_start(&process->poll, UV_READABLE, on_readable);
+    uint64_t ms = helper->silence_ms < SILENCE_MIN_MS ? SILENCE_MIN_MS : helper->silence_ms;
+    if (helper->silence_ms > 0)
+        uv_timer_start(&process->silence, on_silence, ms, ms);
     return 0;
 }
 

@@ -6,6 +6,7 @@
  *
  * helper_stop may come at any time, also in a callback: then nothing is called any more, and the
  * process is killed. It also finds its control socket ended, if it is to go before that.
+ * One that is silent for too long is let go in the same way: a disk may hang.
  */
 #pragma once
 
@@ -17,18 +18,23 @@ struct helper_process;
 
 /* How it has ended. */
 struct helper_end {
-    int status; /* exit status, where signal is 0 */
-    int signal;
-    char text[96]; /* "ended with status 1", "was ended by signal 9 (Killed)" */
+    int signal; /* 0: by itself, or it was silent */
+    /* "checking it ended with status 1", "checking it was ended by signal 9 (Killed)", "nothing has
+     * come from the disk for tree.check_timeout_ms = 300000" */
+    char text[160];
 };
 
 struct helper {
-    uv_loop_t *loop;                /* borrowed */
-    int config_fd;                  /* borrowed: config_share */
+    uv_loop_t *loop;    /* borrowed */
+    char **environment; /* borrowed: crew's, without what is for the supervisor alone */
+    int config_fd;      /* borrowed: config_share */
+    const char *what;   /* borrowed: what it does, for texts: "checking it" */
+    /* tree.check_timeout_ms: without a message, and a second at least; 0: no limit. */
+    uint64_t silence_ms;
     struct helper_process *running; /* NULL: none */
     /* *passed: the descriptor that came along, or -1; closed afterwards unless it is taken. */
     void (*on_message)(void *context, const struct control_message *message, int *passed);
-    /* By itself, or killed by somebody else; after its last message. */
+    /* By itself, killed by somebody else, or silent; after its last message. */
     void (*on_end)(void *context, const struct helper_end *end);
     void *context; /* borrowed */
 };

@@ -504,8 +504,10 @@ int reload_init(struct reload *reload, struct crew *crew)
 {
     const struct config *config = crew->board->config;
     *reload = (struct reload){.crew = crew, .board = crew->board};
-    reload->current.fd = reload->candidate.fd = reload->stored.fd = -1;
-    reload->check = (struct check){.helper = {.loop = crew->loop, .config_fd = crew->config_fd},
+    reload->current.fd = reload->candidate.fd = -1;
+    reload->check = (struct check){.helper = {.loop = crew->loop,
+                                              .config_fd = crew->config_fd,
+                                              .environment = crew->environment},
                                    .path = config->tree_path,
                                    .on_done = on_checked,
                                    .context = reload};

@@ -463,10 +463,17 @@ static void init_handles(struct supervisor *supervisor)
     }
 }
 
+static struct helper helper_for(struct supervisor *supervisor)
+{
+    return (struct helper){.loop = &supervisor->loop,
+                           .environment = supervisor->crew.environment,
+                           .config_fd = supervisor->crew.config_fd};
+}
+
 static void init_warmup(struct supervisor *supervisor)
 {
     supervisor->warmup = (struct warmup){
-        .helper = {.loop = &supervisor->loop, .config_fd = supervisor->crew.config_fd},
+        .helper = helper_for(supervisor),
         .config = supervisor->config,
         .progress = &supervisor->board.own_head->warmup,
         .served = &supervisor->reload.current,
@@ -481,7 +488,7 @@ static void init_warmup(struct supervisor *supervisor)
 static void init_verify(struct supervisor *supervisor)
 {
     supervisor->verify = (struct verify){
-        .helper = {.loop = &supervisor->loop, .config_fd = supervisor->crew.config_fd},
+        .helper = helper_for(supervisor),
         .config = supervisor->config,
         .progress = &supervisor->board.own_head->verify,
         .served = &supervisor->reload.current,

@@ -10,11 +10,10 @@
 #include "daemon/supervisor/helper.h"
 
 struct verify {
-    struct helper helper;             /* loop and config_fd are set by the caller */
+    struct helper helper;             /* loop, environment and config_fd are set by the caller */
     const struct config *config;      /* borrowed: set by the caller */
     struct verify_progress *progress; /* borrowed: set by the caller; ours to write */
     const struct held *served;        /* borrowed: set by the caller */
-    uv_timer_t stall;                 /* no sign of life for tree.check_timeout_ms */
     bool is_stopped;
 };
 

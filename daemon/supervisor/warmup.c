@@ -18,12 +18,9 @@
 
 static void on_message(void *context, const struct control_message *message, int *passed);
 static void on_end(void *context, const struct helper_end *end);
-static void on_stall(uv_timer_t *timer);
 
-/* It says how far it is four times a second: less is no sign of a disk that hangs. */
-#define SILENCE_MIN_MS 1000
-#define TELL_MS        1000
-#define LOG_MS         10000
+#define TELL_MS 1000
+#define LOG_MS  10000
 /* What is there already goes by at once: the time that is left is told from what came lately. */
 #define SPEED_MS 500
 
@@ -63,7 +60,6 @@ static void conclude(struct warmup *warmup, enum warmup_state state)
 {
     uint64_t generation = warmup->progress->generation;
     helper_stop(&warmup->helper);
-    uv_timer_stop(&warmup->stall);
     warmup->progress->eta_ms = BOARD_UNKNOWN;
     warmup->progress->state = (int)state;
     if (!warmup->is_stopped)
@@ -130,7 +126,6 @@ static void take_progress(struct warmup *warmup, const struct control_message *m
     uint64_t now = clock_ms();
     warmup->progress->read_bytes = message->number;
     warmup->progress->total_bytes = message->generation.size_bytes;
-    uv_timer_again(&warmup->stall);
     take_speed(warmup, now);
     log_progress(warmup, now);
     if (now - warmup->told_ms < TELL_MS)
@@ -169,31 +164,18 @@ static void on_message(void *context, const struct control_message *message, int
 
 static void on_end(void *context, const struct helper_end *end)
 {
-    char text[160];
-    if (end->signal == SIGBUS)
-        snprintf(text, sizeof text, "the file was truncated while it was read, or reading failed");
-    else
-        snprintf(text, sizeof text, "the process that does it %s", end->text);
-    fail(context, text);
-}
-
-static void on_stall(uv_timer_t *timer)
-{
-    struct warmup *warmup = timer->data;
-    char text[128];
-    snprintf(text, sizeof text,
-             "nothing has come from the disk for tree.check_timeout_ms = %" PRIu64,
-             warmup->config->tree_check_timeout_ms);
-    fail(warmup, text);
+    fail(context, end->signal == SIGBUS
+                      ? "the file was truncated while it was read, or reading failed"
+                      : end->text);
 }
 
 void warmup_init(struct warmup *warmup)
 {
+    warmup->helper.what = "the process that does it";
+    warmup->helper.silence_ms = warmup->config->tree_check_timeout_ms;
     warmup->helper.on_message = on_message;
     warmup->helper.on_end = on_end;
     warmup->helper.context = warmup;
-    warmup->stall.data = warmup;
-    uv_timer_init(warmup->helper.loop, &warmup->stall);
 }
 
 /* The process knows nothing but the configuration: the rest are its arguments, where people who
@@ -246,12 +228,7 @@ int warmup_start(struct warmup *warmup, const struct held *held, enum warmup_mod
     warmup->began_ms = warmup->logged_ms = warmup->speed_ms = clock_ms();
     warmup->told_ms = warmup->speed_bytes = warmup->bytes_per_s = 0;
     warmup->logged_tenth = 0;
-    uint64_t timeout_ms = warmup->config->tree_check_timeout_ms;
-    if (timeout_ms < SILENCE_MIN_MS)
-        timeout_ms = SILENCE_MIN_MS;
-    uv_timer_start(&warmup->stall, on_stall, timeout_ms, timeout_ms);
-    log_with(LOG_LEVEL_INFO, LOG_OF(warmup->progress->generation), "%s: begins",
-             name_of(warmup, name, sizeof name));
+    log_info("%s: begins", name_of(warmup, name, sizeof name));
     return 0;
 }
 
@@ -352,5 +329,4 @@ void warmup_stop(struct warmup *warmup)
         return;
     warmup->is_stopped = true;
     warmup_cancel(warmup);
-    uv_close((uv_handle_t *)&warmup->stall, NULL);
 }

@@ -14,7 +14,7 @@
 #include "daemon/supervisor/helper.h"
 
 struct warmup {
-    struct helper helper;               /* loop and config_fd are set by the caller */
+    struct helper helper;               /* loop, environment and config_fd are set by the caller */
     const struct config *config;        /* borrowed: set by the caller */
     struct warmup_progress *progress;   /* borrowed: set by the caller; its state is ours */
     const struct held *served;          /* borrowed: set by the caller; what warmup_ask is about */
@@ -28,7 +28,6 @@ struct warmup {
     uint64_t speed_ms, speed_bytes;        /* when and where the speed was last taken */
     uint64_t bytes_per_s;                  /* lately; 0: unknown */
     unsigned logged_tenth;                 /* of the whole, when it was last in the log */
-    uv_timer_t stall; /* no sign of life for tree.check_timeout_ms, or a second */
     bool is_stopped;
 };
 
