@@ -33,8 +33,9 @@ enum control_type {
     /* From a checker, which gets CONTROL_GENERATION without a descriptor, if it is to check one
      * that was served before. */
     CONTROL_CANDIDATE, /* + descriptor: the file is good */
-    CONTROL_REFUSED,   /* it is not: text; generation has device, inode, size and times, if known */
-    CONTROL_PROGRESS,  /* `number` bytes are checked (or warm), of generation.size_bytes */
+    CONTROL_REFUSED,  /* it is not: text; number: errno or 0; generation has device, inode, size and
+                       * times, if known */
+    CONTROL_PROGRESS, /* `number` bytes are checked (or warm), of generation.size_bytes */
     /* From a warmer, which gets CONTROL_GENERATION without a descriptor. */
     CONTROL_PROFILE,    /* there are `number` bytes in the profile that was read */
     CONTROL_WARM,       /* done */

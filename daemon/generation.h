@@ -12,6 +12,9 @@
 /* Of a file with a longer history the newest are known. */
 #define GENERATION_ROOTS_MAX 100
 
+/* It has no metadata, or was merged into since. */
+#define GENERATION_KEYS_UNKNOWN UINT64_MAX
+
 /* What the descriptor that is handed around with it is of. */
 enum generation_hold {
     GENERATION_MAPPED = 0, /* the file itself */
@@ -25,6 +28,7 @@ struct generation {
     dev_t device;
     ino_t inode;
     uint64_t size_bytes; /* as mapped */
+    uint64_t n_keys;     /* as the file tells; GENERATION_KEYS_UNKNOWN */
     uint64_t root_offset;
     struct timespec mtime;                /* at open */
     struct timespec ctime;                /* likewise; 0: unknown */

@@ -205,6 +205,8 @@ int generation_examine(int fd, const char *path, struct generation *ret, struct 
     ret->size_bytes = info.size_bytes;
     ret->root_offset = info.root_offset;
     ret->identity = identity_of(ret, &info);
+    ret->n_keys =
+        info.metadata_state == ACT_METADATA_FULL ? info.metadata.n_keys : GENERATION_KEYS_UNKNOWN;
     ret->n_roots = act_root_history(tree, ret->roots, GENERATION_ROOTS_MAX);
     if (ret->n_roots > GENERATION_ROOTS_MAX)
         ret->n_roots = GENERATION_ROOTS_MAX;

@@ -72,6 +72,12 @@ static void text_set(char *text, const char *line)
         snprintf(text, size, "...%s", line + len - (size - 4));
 }
 
+/* That goes with the refusal: r is -errno, or an outcome that has none. */
+static void note_errno(int r)
+{
+    check.message.number = r < 0 ? (uint64_t)-r : 0;
+}
+
 static void refuse(const char *line)
 {
     text_set(check.message.text, line);
@@ -99,6 +105,7 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
         return;
     }
     memcpy(check.message.text, lost_text, sizeof lost_text);
+    note_errno(-EIO);
     answer(CONTROL_REFUSED, -1);
     _exit(EXIT_SUCCESS);
 }
@@ -152,6 +159,7 @@ static void refuse_unopened(int error, const struct act_error *why)
         generation->ctime = st.st_ctim;
     }
     snprintf(line, sizeof line, "%s: %s", why->message, open_remedy(error));
+    note_errno(error);
     refuse(line);
 }
 
@@ -180,6 +188,7 @@ static void on_progress(void *context, uint64_t done, uint64_t total)
 static void refuse_unchecked(int error)
 {
     uint64_t mib = (uint64_t)1 << 20, size = check.message.generation.size_bytes;
+    note_errno(error);
     if (error == -EFBIG || error == -ENOSPC)
         refuse_file("checking all of it takes %" PRIu64
                     " MiB of working space and more, and %s has "
@@ -236,6 +245,7 @@ static bool is_sound(int fd, int copy, enum tree_verify verify)
     int r = copy < 0 ? act_open_fd(fd, check.path, &tree, &error)
                      : act_open_part(copy, size, check.path, &tree, &error);
     if (r != 0) {
+        note_errno(r);
         refuse(error.message);
         return false;
     }
@@ -273,8 +283,10 @@ static bool is_copy_of(int fd, int copy)
 static bool examine(int fd)
 {
     struct act_error error;
-    if (generation_examine(fd, check.path, &check.message.generation, &error) == 0)
+    int r = generation_examine(fd, check.path, &check.message.generation, &error);
+    if (r == 0)
         return true;
+    note_errno(r);
     refuse(error.message);
     return false;
 }
@@ -319,6 +331,7 @@ static void refuse_uncopied(int outcome, const struct copy *copy)
     /* Without facts the supervisor tries it again: there may be more memory later. */
     if (outcome == COPY_NO_MEMORY)
         check.message.generation = (struct generation){0};
+    note_errno(outcome == COPY_NO_MEMORY ? -ENOMEM : 0);
     refuse_file("%s", copy->reason);
 }
 

@@ -228,12 +228,13 @@ static bool is_still_worth(struct census *census, const struct census_file *file
                            enum resident_source source)
 {
     struct stat st;
+    /* Nobody may have noticed yet that the file was cut off. Without the lock, which the loop
+     * needs: a disk that hangs would hold it. */
+    bool is_cut = fstat(file->fd, &st) < 0 || (uint64_t)st.st_size < file->generation.size_bytes;
     pthread_mutex_lock(&census->lock);
     bool is_late = job == JOB_LAST_SAVE && source == RESIDENT_PAGEMAP && census->is_late;
     bool is_same = census->files[0].generation.number == file->generation.number;
     /* At the stop it is the loop that has asked, before it ended the warm-up. */
-    /* Nobody may have noticed yet that the file was cut off. */
-    bool is_cut = fstat(file->fd, &st) < 0 || (uint64_t)st.st_size < file->generation.size_bytes;
     bool is_worthy = job == JOB_LAST_SAVE ? !census->board->head->is_damaged : is_worth(census);
     pthread_mutex_unlock(&census->lock);
     return !is_late && is_same && is_worthy && !is_cut;

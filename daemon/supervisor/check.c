@@ -24,6 +24,7 @@ static void on_message(void *context, const struct control_message *message, int
     if (message->type == CONTROL_CANDIDATE && *passed >= 0) {
         answer(check, fd_take(passed), &message->generation, "");
     } else if (message->type == CONTROL_REFUSED) {
+        check->error = message->number < 4096 ? (int)message->number : 0;
         answer(check, -1, &message->generation, message->text);
     } else if (message->type == CONTROL_PROGRESS) {
         check->checked_bytes = message->number;
@@ -36,6 +37,7 @@ static void on_end(void *context, const struct helper_end *end)
     struct check *check = context;
     struct generation unknown = {0};
     char text[640];
+    check->error = end->signal == SIGBUS ? EIO : 0;
     if (end->signal == SIGBUS)
         snprintf(text, sizeof text,
                  "%.400s: it was truncated while it was read, or reading it failed", check->path);
@@ -52,27 +54,8 @@ static int start(struct check *check, char *const args[], int fd)
     check->helper.on_end = on_end;
     check->helper.context = check;
     check->checked_bytes = check->total_bytes = 0;
-    return helper_start(&check->helper, args, fd);
-}
-
-int check_start(struct check *check)
-{
-    char *const args[] = {(char[]){"actd: checker"}, (char[]){"--checker"}, NULL};
-    return start(check, args, -1);
-}
-
-int check_start_held(struct check *check, const struct held *held)
-{
-    char *const args[] = {(char[]){"actd: checker"}, (char[]){"--checker"}, (char[]){"held"}, NULL};
-    struct control_message message = {.type = CONTROL_GENERATION,
-                                      .number = held->generation.number,
-                                      .generation = held->generation};
-    int r = start(check, args, held->fd);
-    if (r == 0 && (r = helper_say(&check->helper, &message)) != 0) {
-        helper_stop(&check->helper);
-        r = r < 0 ? r : -EAGAIN;
-    }
-    return r;
+    check->error = 0;
+    return helper_start(&check->helper, args, -1);
 }
 
 void check_cancel(struct check *check)

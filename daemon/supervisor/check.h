@@ -16,6 +16,7 @@ struct check {
     struct helper helper;                /* loop, environment and config_fd are set by the caller */
     const char *path;                    /* borrowed: for texts */
     uint64_t checked_bytes, total_bytes; /* of the one that runs */
+    int error;                           /* errno of the last refusal; 0: it has none */
     check_callback on_done;
     void *context; /* borrowed */
 };

@@ -3,50 +3,172 @@
  */
 #include "daemon/supervisor/readiness.h"
 
+#include "base/clock.h"
 #include "base/log.h"
-#include "daemon/supervisor/notify.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
-/* Beyond the time that a warm-up may be silent, for the service manager. */
-#define NOTICE_MS 60000
-
-static void format_status(const struct readiness *readiness, char *text, size_t size)
-{
-    char line[BOARD_TEXT_BYTES];
-    const struct generation *generation = &readiness->board->head->generation;
-    const char *more = board_unready_reason(readiness->board, line, sizeof line);
-    if (!more && warmup_is_running(readiness->warmup))
-        more = warmup_describe(readiness->warmup, line, sizeof line);
-    snprintf(text, size, "generation %" PRIu64 ", %.1f MiB mapped by %u workers: %s%s%s",
-             generation->number, (double)generation->size_bytes / (1024 * 1024),
-             crew_n_serving(readiness->crew), readiness->config->tree_path, more ? ", " : "",
-             more ? more : "");
-}
+#define TICK_MS 1000
+/* Between two looks at what is to be told. */
+#define TELL_MS 250
+/* The manager's limit is moved on so often, to so far ahead. */
+#define EXTEND_MS       10000
+#define EXTEND_AHEAD_MS 60000
+/* Ticks: how often the census is asked for the status alone, when its answer is looked at, and how
+ * old (ms) one may be that is told. It takes 14 ms a GiB, in its thread. */
+#define CENSUS_TICKS  60
+#define CENSUS_OLD_MS 150000
 
 static bool is_awaiting_warmup(const struct readiness *readiness)
 {
     return readiness->board->head->is_ready_after_warmup;
 }
 
-static void tell_status(struct readiness *readiness)
+/* Has the manager been told so? */
+static bool is_told_ready(const struct readiness *readiness)
 {
-    char status[BOARD_TEXT_BYTES + 512];
+    return readiness->is_ready && !is_awaiting_warmup(readiness);
+}
+
+/* What the census last found of the served generation, if that is not old. */
+static void take_residency(const struct readiness *readiness, struct status *status)
+{
+    struct census_view view;
+    uint64_t size = readiness->reload->current.generation.size_bytes;
+    status->resident_percent = status->mapped_percent = UINT_MAX;
+    census_get(readiness->census, &view);
+    if (view.n == 0 || size == 0)
+        return;
+    const struct census_generation *found = &view.generations[0];
+    if (found->number != readiness->reload->current.generation.number || found->asked_ms == 0 ||
+        clock_ms() - found->asked_ms > CENSUS_OLD_MS)
+        return;
+    uint64_t bytes = found->resident_bytes < size ? found->resident_bytes : size;
+    unsigned percent = (unsigned)((double)bytes * 100 / (double)size);
+    if (found->source == RESIDENT_MINCORE || found->source == RESIDENT_COPY)
+        status->resident_percent = percent;
+    else if (found->source == RESIDENT_PAGEMAP)
+        status->mapped_percent = percent;
+}
+
+static void take_progress(const struct readiness *readiness, struct status *status)
+{
+    const struct reload *reload = readiness->reload;
+    const struct warmup_progress *warmup = &readiness->board->head->warmup;
+    if (reload->state == RELOAD_CHECKING) {
+        status->round = STATUS_CHECKING;
+        status->checked_bytes = reload->check.checked_bytes;
+        status->to_check_bytes = reload->check.total_bytes;
+    } else if (reload->state == RELOAD_MAPPING || reload->state == RELOAD_SWITCHING) {
+        status->round = STATUS_TAKING;
+    }
+    if (!warmup_is_running(readiness->warmup))
+        return;
+    status->warming = warmup->generation;
+    status->warm_bytes = warmup->read_bytes;
+    status->to_warm_bytes = warmup->total_bytes;
+    status->eta_ms = warmup->eta_ms;
+}
+
+static void format_status(const struct readiness *readiness, char *text, size_t size)
+{
+    char damage[BOARD_TEXT_BYTES] = "", refusal[BOARD_TEXT_BYTES] = "";
+    const struct board_head *head = readiness->board->head;
+    const struct held *current = &readiness->reload->current;
+    struct status status = {.path = readiness->config->tree_path,
+                            .generation = current->fd >= 0 ? current->generation.number : 0,
+                            .n_keys = current->generation.n_keys,
+                            .n_serving = crew_n_serving(readiness->crew),
+                            .n_workers = head->n_workers,
+                            .eta_ms = STATUS_UNKNOWN,
+                            .damage = damage,
+                            .refusal = refusal};
+    if (head->is_damaged)
+        board_text_get(&head->damage, damage, sizeof damage);
+    board_text_get(&head->refusal, refusal, sizeof refusal);
+    take_residency(readiness, &status);
+    take_progress(readiness, &status);
+    status_format(&status, text, size);
+}
+
+/* Is it now doing what may take long, and has a limit of its own? */
+static bool is_extending(const struct readiness *readiness)
+{
+    bool is_busy = readiness->reload->state == RELOAD_CHECKING ||
+                   readiness->reload->state == RELOAD_MAPPING ||
+                   warmup_is_running(readiness->warmup);
+    return is_busy && (!is_told_ready(readiness) || readiness->is_reloading);
+}
+
+/* prefix: the lines before it, or "". */
+static void say(struct readiness *readiness, const char *prefix)
+{
+    readiness->looked_ms = clock_ms();
+    format_status(readiness, readiness->told, sizeof readiness->told);
+    notify_sendf(readiness->notify, "%sSTATUS=%s", prefix, readiness->told);
+}
+
+/* systemd moves its watchdog's limit along, and a sign of life brings that back. */
+static void extend(struct readiness *readiness)
+{
+    char prefix[64];
+    readiness->extended_ms = clock_ms();
+    snprintf(prefix, sizeof prefix, "EXTEND_TIMEOUT_USEC=%u\n", EXTEND_AHEAD_MS * 1000);
+    say(readiness, prefix);
+    notify_alive(readiness->notify);
+}
+
+static void look(struct readiness *readiness)
+{
+    char status[STATUS_BYTES];
+    uint64_t now = clock_ms();
+    if (readiness->is_stopping)
+        return;
+    if (is_extending(readiness) &&
+        (readiness->extended_ms == 0 || now - readiness->extended_ms >= EXTEND_MS)) {
+        extend(readiness);
+        return;
+    }
+    readiness->looked_ms = now;
     format_status(readiness, status, sizeof status);
-    /* A warm-up may take as long as it comes on: warmup ends one that does not. */
-    if (is_awaiting_warmup(readiness))
-        notify_starting(status, readiness->config->tree_check_timeout_ms + NOTICE_MS);
+    if (strcmp(status, readiness->told) != 0)
+        say(readiness, "");
+}
+
+static void on_later(uv_timer_t *timer)
+{
+    look(timer->data);
+}
+
+/* Also what nobody calls us for: how far a check is, and what the census has found. */
+static void on_tick(uv_timer_t *timer)
+{
+    struct readiness *readiness = timer->data;
+    if (is_told_ready(readiness) && readiness->n_ticks++ % CENSUS_TICKS == 0)
+        census_want(readiness->census);
+    look(readiness);
+}
+
+/* A start that is quick says nothing before it is ready. */
+void readiness_on_change(struct readiness *readiness)
+{
+    uint64_t passed = clock_ms() - readiness->looked_ms;
+    if (!readiness->is_ready || readiness->is_stopping ||
+        uv_is_active((uv_handle_t *)&readiness->later))
+        return;
+    if (passed >= TELL_MS)
+        look(readiness);
     else
-        notify_status(status);
+        uv_timer_start(&readiness->later, on_later, TELL_MS - passed, 0);
 }
 
 static void say_ready(struct readiness *readiness)
 {
-    char status[BOARD_TEXT_BYTES + 512];
-    format_status(readiness, status, sizeof status);
-    notify_ready(status);
-    log_info("ready: %s", status);
+    readiness->n_ticks = 0;
+    say(readiness, "READY=1\n");
+    log_info("ready: %s", readiness->told);
 }
 
 /* warmup.ready = after, and nothing is to be waited for any more. */
@@ -76,32 +198,40 @@ static void get_ready(struct readiness *readiness)
     bool is_warming = warmup_begin(readiness->warmup, &readiness->reload->current, NULL);
     if (is_warming && config->warmup_ready == WARMUP_READY_AFTER) {
         readiness->board->own_head->is_ready_after_warmup = true;
-        tell_status(readiness);
+        extend(readiness);
     } else {
         say_ready(readiness);
     }
 }
 
+/* The manager takes a round for a reload, whoever has asked for it, and shows it; where it has
+ * asked itself it waits for the end. From 253 on it compares the time with that of its question. */
+void readiness_on_round(struct readiness *readiness)
+{
+    char prefix[96];
+    if (!is_told_ready(readiness) || readiness->is_stopping)
+        return;
+    readiness->is_reloading = true;
+    readiness->extended_ms = clock_ms();
+    snprintf(prefix, sizeof prefix, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\n", clock_ns() / 1000);
+    say(readiness, prefix);
+}
+
 void readiness_on_reload(struct readiness *readiness, bool is_accepted)
 {
-    if (is_accepted && !readiness->is_ready)
+    if (readiness->is_reloading) {
+        readiness->is_reloading = false;
+        readiness->n_ticks = 0;
+        say(readiness, "READY=1\n");
+    } else if (is_accepted && !readiness->is_ready) {
         get_ready(readiness);
-    else if (is_awaiting_warmup(readiness) && !warmup_is_running(readiness->warmup))
+    } else if (is_awaiting_warmup(readiness) && !warmup_is_running(readiness->warmup)) {
         end_awaiting(readiness);
-    else if (readiness->is_ready)
-        tell_status(readiness);
+    } else {
+        readiness_on_change(readiness);
+    }
     if (is_accepted && readiness->is_ready)
         allow_saving(readiness);
-}
-
-void readiness_on_damage(struct readiness *readiness)
-{
-    tell_status(readiness);
-}
-
-void readiness_on_progress(struct readiness *readiness)
-{
-    tell_status(readiness);
 }
 
 void readiness_on_warm(struct readiness *readiness, uint64_t generation)
@@ -109,13 +239,49 @@ void readiness_on_warm(struct readiness *readiness, uint64_t generation)
     if (generation == readiness->reload->current.generation.number)
         allow_saving(readiness);
     if (!is_awaiting_warmup(readiness))
-        tell_status(readiness);
+        readiness_on_change(readiness);
     else if (readiness->reload->state != RELOAD_WARMING) /* else a candidate's takes its place */
         end_awaiting(readiness);
 }
 
-void readiness_on_stop(struct readiness *readiness)
+void readiness_refuse(struct notify *notify, uint64_t within_ms, const char *failure, int error)
 {
-    if (readiness->is_ready)
-        notify_stopping();
+    static const char begin[] = "cannot start: ";
+    char text[1024], code[32] = "";
+    if (strncmp(failure, begin, strlen(begin)) == 0)
+        failure += strlen(begin);
+    snprintf(text, sizeof text, "%s%.900s", begin, failure);
+    status_clean(text);
+    if (error > 0)
+        snprintf(code, sizeof code, "ERRNO=%d\n", error);
+    notify_sendf(notify, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRIu64 "\n%sSTATUS=%s",
+                 within_ms * 1000, code, text);
+    notify_alive(notify);
+}
+
+void readiness_on_stop(struct readiness *readiness, uint64_t within_ms, const char *failure,
+                       int error)
+{
+    if (readiness->is_stopping)
+        return;
+    readiness->is_stopping = true;
+    uv_close((uv_handle_t *)&readiness->tick, NULL);
+    uv_close((uv_handle_t *)&readiness->later, NULL);
+    if (failure) {
+        readiness_refuse(readiness->notify, within_ms, failure, error);
+        return;
+    }
+    notify_sendf(readiness->notify,
+                 "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRIu64
+                 "\nSTATUS=stopping: answering what is in flight",
+                 within_ms * 1000);
+    notify_alive(readiness->notify);
+}
+
+void readiness_start(struct readiness *readiness, uv_loop_t *loop)
+{
+    uv_timer_init(loop, &readiness->tick);
+    uv_timer_init(loop, &readiness->later);
+    readiness->tick.data = readiness->later.data = readiness;
+    uv_timer_start(&readiness->tick, on_tick, TICK_MS, TICK_MS);
 }

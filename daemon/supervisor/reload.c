@@ -289,6 +289,7 @@ static void on_checked(void *context, int fd, const struct generation *generatio
     }
     watcher_tried(&reload->watcher, generation);
     if (fd < 0) {
+        reload->error = reload->check.error;
         if (generation->inode == 0)
             watcher_again(&reload->watcher);
         refuse(reload, text);
@@ -317,10 +318,8 @@ static void on_timeout(uv_timer_t *timer)
              reload->state == RELOAD_CHECKING ? "checking" : "mapping",
              reload->board->config->tree_check_timeout_ms);
     check_cancel(&reload->check);
-    if (reload->is_falling_back)
-        give_up_stored(reload, text);
-    else
-        refuse(reload, text);
+    reload->error = ETIMEDOUT;
+    refuse(reload, text);
 }
 
 static void begin(struct reload *reload, const char *why)
@@ -328,12 +327,15 @@ static void begin(struct reload *reload, const char *why)
     const struct config *config = reload->board->config;
     log_debug("%s: looking at %s", why, config->tree_path);
     reload->began_ms = clock_ms();
+    reload->error = 0;
     show(reload, RELOAD_CHECKING);
+    reload->on_round(reload->context);
     int r = check_start(&reload->check);
     if (r < 0) {
         char text[BOARD_TEXT_BYTES];
         snprintf(text, sizeof text, "%.400s: cannot start a process to check it: %s",
                  config->tree_path, uv_strerror(r));
+        reload->error = -r;
         watcher_again(&reload->watcher);
         refuse(reload, text);
         return;

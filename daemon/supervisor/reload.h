@@ -60,7 +60,9 @@ struct reload {
     struct reload_request *asked;      /* wait for the round that runs */
     struct reload_request *asked_next; /* and for the next one */
     bool is_asked_next, is_stopping;
+    int error; /* errno of the last round's refusal; 0: it has none */
 
+    void (*on_round)(void *context); /* one begins */
     /* After each round. text as above; is_first: of the start. */
     void (*on_done)(void *context, bool is_accepted, const char *text);
     /* What is served has been damaged. */

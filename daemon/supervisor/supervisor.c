@@ -63,10 +63,11 @@ struct supervisor {
     struct verify verify;
     struct sampler sampler;
     struct census census;
-    unsigned n_sampled;         /* workers that served when the sampler was last asked */
-    struct inherited inherited; /* from the service manager, until the sockets are open */
-    struct store store;
-    struct sockets sockets;
+    struct readiness readiness;
+    struct notify notify;
+    unsigned n_sampled; /* workers that served when the sampler was last asked */
+    struct listener listeners[MAX_LISTENERS];
+    unsigned n_listeners;
     struct access access;
     struct admin_sources sources;
     uv_signal_t signals[N_SIGNALS];
@@ -76,8 +77,10 @@ struct supervisor {
     struct log_pace full_pace, exhausted_pace;
     bool is_exhausted; /* no descriptors: accepting waits for retry */
     bool is_accepting;
-    bool is_open;   /* the sockets are bound */
-    bool is_failed; /* the start: exit status 1 */
+    bool is_open;       /* the sockets are bound */
+    char failure[1024]; /* of the start, or "" */
+    int failure_error;  /* its errno; 0: it has none */
+    bool is_failed;     /* the start: exit status 1 */
     bool is_crew_draining;
     bool is_closed;
     bool is_stuck; /* a thread does not end, and uses what it was lent */
@@ -307,12 +310,20 @@ static void on_look_end(uv_timer_t *timer)
     drain_crew(timer->data);
 }
 
+/* From the begin of the stop to the end of the process, at most. */
+static uint64_t end_within_ms(const struct supervisor *supervisor)
+{
+    return LOOK_MS + supervisor->config->limits_drain_timeout_ms + KILL_AFTER_MS + 3 * END_AFTER_MS;
+}
+
 static void drain(struct supervisor *supervisor)
 {
     struct board_head *head = supervisor->board.own_head;
     if (head->is_draining)
         return;
-    readiness_on_stop(&supervisor->readiness);
+    readiness_on_stop(&supervisor->readiness, end_within_ms(supervisor),
+                      supervisor->is_failed ? supervisor->failure : NULL,
+                      supervisor->failure_error);
     head->is_draining = true;
     bool is_looking = census_begin_last(&supervisor->census); /* it asks whether a warm-up runs */
     warmup_stop(&supervisor->warmup);
@@ -325,8 +336,13 @@ static void drain(struct supervisor *supervisor)
         drain_crew(supervisor);
 }
 
-static void fail(struct supervisor *supervisor)
+/* why: what the log has been told. error: errno, or 0: it has none. */
+static void fail(struct supervisor *supervisor, const char *why, int error)
 {
+    if (supervisor->is_failed)
+        return;
+    snprintf(supervisor->failure, sizeof supervisor->failure, "%s", why);
+    supervisor->failure_error = error;
     supervisor->is_failed = true;
     drain(supervisor);
 }
@@ -381,7 +397,7 @@ static void on_signal(uv_signal_t *handle, int signal)
 static void on_warm_progress(void *context)
 {
     struct supervisor *supervisor = context;
-    readiness_on_progress(&supervisor->readiness);
+    readiness_on_change(&supervisor->readiness);
 }
 
 static void on_warm(void *context, uint64_t generation)
@@ -401,14 +417,13 @@ static void on_saved(void *context, uint64_t pages)
 static void on_reload_done(void *context, bool is_accepted, const char *text)
 {
     struct supervisor *supervisor = context;
-    (void)text;
     if (supervisor->board.head->is_draining)
         return;
     census_update(&supervisor->census);
     if (is_accepted)
         sampler_generation(&supervisor->sampler, &supervisor->board.head->generation);
     if (!is_accepted && supervisor->reload.current.fd < 0)
-        fail(supervisor);
+        fail(supervisor, text, supervisor->reload.error);
     else
         readiness_on_reload(&supervisor->readiness, is_accepted);
 }
@@ -416,7 +431,13 @@ static void on_reload_done(void *context, bool is_accepted, const char *text)
 static void on_damage(void *context)
 {
     struct supervisor *supervisor = context;
-    readiness_on_damage(&supervisor->readiness);
+    readiness_on_change(&supervisor->readiness);
+}
+
+static void on_round(void *context)
+{
+    struct supervisor *supervisor = context;
+    readiness_on_round(&supervisor->readiness);
 }
 
 static void on_crew_change(void *context)
@@ -428,12 +449,13 @@ static void on_crew_change(void *context)
     if (n_serving != supervisor->n_sampled) {
         supervisor->n_sampled = n_serving;
         sampler_ask(&supervisor->sampler);
+        readiness_on_change(&supervisor->readiness);
     }
     if (!supervisor->is_open && supervisor->reload.current.fd >= 0) {
         supervisor->is_open = true;
-        if (sockets_open(&supervisor->sockets, &supervisor->loop, &supervisor->inherited,
-                         &supervisor->sources) < 0) {
-            fail(supervisor);
+        int r = open_sockets(supervisor);
+        if (r < 0) {
+            fail(supervisor, log_last_error(), -r);
             return;
         }
     }
@@ -445,9 +467,8 @@ static void on_never_served(void *context)
     struct supervisor *supervisor = context;
     if (supervisor->readiness.is_ready)
         return;
-    static const char reason[] = "a worker ended before it served";
-    log_event(&event_cannot_start, LOG_REASON(reason, 0), "cannot start: %s", reason);
-    fail(supervisor);
+    log_error("cannot start: a worker ended before it served");
+    fail(supervisor, "a worker ended before it served: its own line in the log tells why", 0);
 }
 
 static void init_handles(struct supervisor *supervisor)
@@ -512,9 +533,7 @@ static int start(struct supervisor *supervisor)
     supervisor->crew.context = supervisor;
     if ((r = reload_init(&supervisor->reload, &supervisor->crew)) < 0)
         return r;
-    store_take_generation(&supervisor->store, &supervisor->inherited, config->tree_path,
-                          &supervisor->reload.stored);
-    supervisor->reload.store = &supervisor->store;
+    supervisor->reload.on_round = on_round;
     supervisor->reload.on_done = on_reload_done;
     supervisor->reload.on_damage = on_damage;
     supervisor->reload.context = supervisor;
@@ -531,7 +550,9 @@ static int start(struct supervisor *supervisor)
                                                .crew = &supervisor->crew,
                                                .reload = &supervisor->reload,
                                                .warmup = &supervisor->warmup,
-                                               .census = &supervisor->census};
+                                               .census = &supervisor->census,
+                                               .notify = &supervisor->notify};
+    readiness_start(&supervisor->readiness, &supervisor->loop);
     init_warmup(supervisor);
     init_verify(supervisor);
     init_handles(supervisor);
@@ -545,13 +566,11 @@ static int start(struct supervisor *supervisor)
     r = census_start(&supervisor->census, &supervisor->loop, &supervisor->board,
                      &supervisor->reload);
     if (r < 0) /* it tells nothing, and saves nothing then */
-        log_with(LOG_LEVEL_WARNING, LOG_ERRNO(r), "cannot look at which pages are in memory: %s",
-                 strerror(-r));
-    if ((r = crew_start(&supervisor->crew)) < 0) {
-        log_event(&event_cannot_start, LOG_REASON(uv_strerror(r), r),
-                  "cannot start: no process for a worker: %s", uv_strerror(r));
-        fail(supervisor);
-    } else {
+        log_warning("cannot look at which pages are in memory: %s", strerror(-r));
+    r = crew_start(&supervisor->crew);
+    if (r < 0)
+        fail(supervisor, log_last_error(), -r);
+    else
         reload_ask(&supervisor->reload, "start", NULL);
     }
     return 0;
@@ -561,6 +580,7 @@ static void deinit(struct supervisor *supervisor)
 {
     /* It has watched over the end; the loop frees what it owns only when no handle is open. */
     uv_close((uv_handle_t *)&supervisor->drain, NULL);
+    notify_end(&supervisor->notify);
     uv_run(&supervisor->loop, UV_RUN_NOWAIT);
     sockets_deinit(&supervisor->sockets);
     inherited_deinit(&supervisor->inherited);
@@ -571,50 +591,46 @@ static void deinit(struct supervisor *supervisor)
     board_detach(&supervisor->board);
 }
 
-/* What has to be right before anything is started: the environment, and files beside the tree. NULL
- * after the reason is logged. */
-static struct supervisor *supervisor_new(const struct config *config)
+/* Nothing is there yet that would have to be ended. */
+static int refuse_to_start(struct notify *notify, const char *why, int error)
 {
-    char error[1024] = "out of memory or files";
-    struct supervisor *supervisor = calloc(1, sizeof *supervisor);
-    if (!supervisor || inherited_take(&supervisor->inherited, error, sizeof error) < 0 ||
-        access_init(&supervisor->access, config, error, sizeof error) < 0 ||
-        sockets_init(&supervisor->sockets, config, &supervisor->inherited, &supervisor->store) <
-            0 ||
-        uv_loop_init(&supervisor->loop) < 0) {
-        log_error("cannot start: %s", error);
-        if (supervisor) {
-            sockets_deinit(&supervisor->sockets);
-            inherited_deinit(&supervisor->inherited);
-        }
-        free(supervisor);
-        return NULL;
-    }
-    store_init(&supervisor->store);
-    supervisor->sockets.on_connection = on_connection;
-    supervisor->sockets.on_exhausted = on_exhausted;
-    supervisor->sockets.context = supervisor;
-    supervisor->config = config;
-    supervisor->max_connections = fit_connections(config, &supervisor->sockets);
-    return supervisor;
+    log_error("cannot start: %s", why);
+    readiness_refuse(notify, END_AFTER_MS, why, error);
+    notify_end(notify);
+    return EXIT_FAILURE;
 }
 
 int supervisor_run(const struct config *config)
 {
-    struct supervisor *supervisor = supervisor_new(config);
-    if (!supervisor)
-        return EXIT_FAILURE;
-    signal(SIGPIPE, SIG_IGN);
-    int r = start(supervisor);
-    if (r < 0) {
-        log_event(&event_cannot_start, LOG_REASON(strerror(-r), r), "cannot start: %s",
-                  strerror(-r));
+    char error[1024];
+    struct access access;
+    struct supervisor *supervisor = calloc(1, sizeof *supervisor);
+    if (!supervisor) {
+        log_error("cannot start: out of memory");
         return EXIT_FAILURE;
     }
+    notify_init(&supervisor->notify);
+    int r = access_init(&access, config, error, sizeof error);
+    if (r < 0)
+        return refuse_to_start(&supervisor->notify, error, -r);
+    if ((r = uv_loop_init(&supervisor->loop)) < 0)
+        return refuse_to_start(&supervisor->notify, uv_strerror(r), -r);
+    notify_start(&supervisor->notify, &supervisor->loop);
+    signal(SIGPIPE, SIG_IGN);
+    supervisor->config = config;
+    supervisor->access = access;
+    supervisor->max_connections = fit_connections(config);
+    r = start(supervisor);
+    if (r < 0)
+        return refuse_to_start(&supervisor->notify, strerror(-r), -r);
     uv_run(&supervisor->loop, UV_RUN_DEFAULT);
     bool is_failed = supervisor->is_failed;
     bool is_stuck = supervisor->is_stuck;
-    if (!is_stuck) {
+    if (!is_failed)
+        notify_sendf(&supervisor->notify, "STATUS=stopped");
+    if (is_stuck) {
+        notify_end(&supervisor->notify);
+    } else {
         deinit(supervisor);
         free(supervisor);
     }
