@@ -110,13 +110,14 @@ static void say(struct readiness *readiness, const char *prefix)
     notify_sendf(readiness->notify, "%sSTATUS=%s", prefix, readiness->told);
 }
 
-/* systemd moves its watchdog's limit along, and a sign of life brings that back. */
-static void extend(struct readiness *readiness)
+/* The same, and the manager's limit is moved. systemd moves its watchdog's limit along, and a sign
+ * of life brings that back. */
+static void extend(struct readiness *readiness, const char *prefix)
 {
-    char prefix[64];
+    char lines[160];
     readiness->extended_ms = clock_ms();
-    snprintf(prefix, sizeof prefix, "EXTEND_TIMEOUT_USEC=%u\n", EXTEND_AHEAD_MS * 1000);
-    say(readiness, prefix);
+    snprintf(lines, sizeof lines, "%sEXTEND_TIMEOUT_USEC=%u\n", prefix, EXTEND_AHEAD_MS * 1000);
+    say(readiness, lines);
     notify_alive(readiness->notify);
 }
 
@@ -128,7 +129,7 @@ static void look(struct readiness *readiness)
         return;
     if (is_extending(readiness) &&
         (readiness->extended_ms == 0 || now - readiness->extended_ms >= EXTEND_MS)) {
-        extend(readiness);
+        extend(readiness, "");
         return;
     }
     readiness->looked_ms = now;
@@ -198,23 +199,23 @@ static void get_ready(struct readiness *readiness)
     bool is_warming = warmup_begin(readiness->warmup, &readiness->reload->current, NULL);
     if (is_warming && config->warmup_ready == WARMUP_READY_AFTER) {
         readiness->board->own_head->is_ready_after_warmup = true;
-        extend(readiness);
+        extend(readiness, "");
     } else {
         say_ready(readiness);
     }
 }
 
-/* The manager takes a round for a reload, whoever has asked for it, and shows it; where it has
- * asked itself it waits for the end. From 253 on it compares the time with that of its question. */
+/* The manager takes a round for a reload, whoever has asked for it, and shows it. Its limit for one
+ * is that of a start; where it has asked itself, beyond that it would kill the process that waits
+ * for us. From 253 on it compares the time with that of its question. */
 void readiness_on_round(struct readiness *readiness)
 {
     char prefix[96];
     if (!is_told_ready(readiness) || readiness->is_stopping)
         return;
     readiness->is_reloading = true;
-    readiness->extended_ms = clock_ms();
     snprintf(prefix, sizeof prefix, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\n", clock_ns() / 1000);
-    say(readiness, prefix);
+    extend(readiness, prefix);
 }
 
 void readiness_on_reload(struct readiness *readiness, bool is_accepted)
