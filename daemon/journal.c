@@ -9,10 +9,12 @@
 #include "base/log.h"
 
 #include <endian.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 
@@ -20,6 +22,8 @@
 #define OWN_FIELDS      8
 #define PARTS_PER_FIELD 3
 #define HEADS_BYTES     2048
+/* Its queue is short, and a journal that lives reads a burst in less. */
+#define PATIENCE_US 50000
 
 struct datagram {
     struct iovec parts[(LOG_FIELDS_MAX + OWN_FIELDS) * PARTS_PER_FIELD];
@@ -30,6 +34,8 @@ struct datagram {
 };
 
 static int journal = -1; /* for as long as the process lives */
+/* It has not read what it was sent: it is not waited for again before it does. */
+static _Atomic bool is_stuck;
 
 static void add_part(struct datagram *datagram, const void *p, size_t len)
 {
@@ -113,15 +119,21 @@ static bool send_entry(const struct log_entry *entry)
                              .msg_namelen = sizeof address,
                              .msg_iov = datagram.parts,
                              .msg_iovlen = datagram.n_parts};
-    return !datagram.is_full && sendmsg(journal, &message, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+    if (datagram.is_full)
+        return false;
+    ssize_t n = sendmsg(journal, &message, MSG_NOSIGNAL | (is_stuck ? MSG_DONTWAIT : 0));
+    is_stuck = n < 0 && errno == EAGAIN;
+    return n >= 0;
 }
 
 void journal_init(void)
 {
+    const struct timeval patience = {.tv_usec = PATIENCE_US};
     log_init(log_get_level());
     if (!log_is_journal())
         return;
     journal = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (journal >= 0)
-        log_set_sink(send_entry);
+    if (journal < 0 || setsockopt(journal, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) < 0)
+        return; /* lines are as good */
+    log_set_sink(send_entry);
 }
