@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from lib import cold, http, paths, reload, rpc, tree_maker, versions
+from lib import cold, http, paths, reload, rpc, versions
 from lib.daemon import Daemon, refused, run
 from lib.journal import EVENTS, Journal, parse
 from lib.slow_disk import SlowDisk
@@ -197,12 +197,12 @@ def test_a_disk_that_does_not_answer(journal, tmp_path):
         with cold.serving(disk, settings, **options) as daemon:
             journal.event("ready")
             disk.hang()
-            with cold.Waiting(daemon, tree.keys[:6]) as waiting:
+            with cold.Waiting(daemon, tree.keys[:8]) as waiting:
                 waiting.check_errors(rpc.IO_ERROR, "cold.timeout_ms")
             entry = journal.event("disk_slow", WORKER=0, GENERATION=1)
-            assert entry["TIMEOUT_MS"] == "200" and 1 <= int(entry["REQUESTS"]) <= 6
+            assert entry["TIMEOUT_MS"] == "200" and 1 <= int(entry["REQUESTS"]) <= 8
             # More of the same in the same minute is counted, and not told.
-            with cold.Waiting(daemon, tree.keys[6:8]) as waiting:
+            with cold.Waiting(daemon, tree.keys[8:12]) as waiting:
                 waiting.check_errors(rpc.IO_ERROR, "cold.timeout_ms")
             heard = [worker["pid"] for worker in daemon.workers()]
             disk.go_on()
@@ -301,10 +301,8 @@ def test_no_memory_may_be_locked(service, journal, path):
 
 def test_too_few_huge_pages(service, journal, tmp_path):
     """More than other tests, which may run at the same time, reserve."""
-    value = os.urandom(1 << 20)
-    pairs = [(b"%04d" % i, bytes([i]) + value) for i in range(100)]
-    path = tmp_path / "large.act"
-    tree_maker.build(path, pairs)
+    path = cold.build(tmp_path / "large.act", 10000, 5000).path
+    assert path.stat().st_size > 40 << 20
     service(path, {"tree.hugepages": "copy"})
     entry = journal.event("huge_pages_refused", GENERATION=1, TREE_PATH=bytes(path))
     assert "vm.nr_hugepages" in entry["REASON"]
