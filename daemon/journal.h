@@ -1,9 +1,9 @@
 /*
  * journal: entries with fields, for systemd's journal, by its native protocol.
  *
- * Our own sender and not libsystemd's, which waits for ever for a journal that does not read (it may
- * hang on the disk that we do not wait for) and reports success where there is none. Here an entry
- * that the journal does not take soon goes to standard error: nothing is lost but its fields.
+ * Our own sender and not libsystemd's, which waits for ever for a journal that does not read (it
+ * may hang on the disk that we do not wait for) and reports success where there is none. Here an
+ * entry that the journal does not take soon goes to standard error: nothing is lost but its fields.
  */
 #pragma once
 

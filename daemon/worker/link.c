@@ -163,15 +163,14 @@ static void say(struct link *link, enum control_type type, uint64_t number, cons
     }
     struct control_message *message = &link->outbox[link->n_outbox++];
     *message = (struct control_message){.type = type, .number = number};
-    snprintf(message->text, sizeof message->text, "%s", text ? text : "");
+    snprintf(message->text, sizeof message->text, "%.*s", CONTROL_TEXT_BYTES - 1, text ? text : "");
     flush(link);
 }
 
 static void say_unmappable(struct link *link, uint64_t number, const char *why)
 {
-    char text[CONTROL_TEXT_BYTES];
-    snprintf(text, sizeof text, "%.400s: a worker cannot map it: %.200s", link->config.tree_path,
-             why);
+    char text[CONTROL_TEXT_BYTES + sizeof(struct act_error)]; /* say cuts it */
+    snprintf(text, sizeof text, "%.400s: a worker cannot map it: %s", link->config.tree_path, why);
     say(link, CONTROL_UNMAPPABLE, number, text);
 }
 

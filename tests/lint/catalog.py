@@ -75,7 +75,8 @@ def options_of(text):
 
 def check_options(catalog):
     """A remedy that names an option names one that exists, or a statistic."""
-    rows = re.findall(r'^    \{"(\w+)", "(\w+)", CONFIG_', source.read("daemon/config_options.c"), re.M)
+    options = source.read("daemon/config_options.c")
+    rows = re.findall(r'^    \{"(\w+)", "(\w+)", CONFIG_', options, re.M)
     known = {".".join(row) for row in rows} | {"cold.timed_out"}
     assert len(known) > 20
     for head, body in catalog.values():
@@ -117,10 +118,11 @@ def check_document(table):
     rows = re.findall(
         r"^\| `(\w+)` \| (\w+) \| `(\w+)` \|[^|]+\| ([^|]*) \|$", source.read(DOCUMENT), re.M
     )
-    told = {name: (level, number, re.findall(r"\w+", fields)) for name, level, number, fields in rows}
+    told = {name: (*more, re.findall(r"\w+", fields)) for name, *more, fields in rows}
     for name in table.keys() | told.keys():
-        if told.get(name) != table.get(name):
-            problems.append(f"{DOCUMENT}: {name}: {told.get(name)}, and in the code {table.get(name)}")
+        said, wanted = told.get(name), table.get(name)
+        if said != wanted:
+            problems.append(f"{DOCUMENT}: {name}: {said}, and in the code {wanted}")
 
 
 table, catalog = events(), explanations()

@@ -170,7 +170,9 @@ class Journal:
 
     def find(self, text="", since=0, **fields):
         """The entries with this (regular expression) in their text, and with these fields."""
-        wanted = {name: value if name == "TREE_PATH" else str(value) for name, value in fields.items()}
+        wanted = {name: str(value) for name, value in fields.items()}
+        if "TREE_PATH" in fields:
+            wanted["TREE_PATH"] = fields["TREE_PATH"]
         with self.heard:
             return [
                 entry
