@@ -492,7 +492,7 @@ def test_too_little_address_space_is_told(actd, path):
     wanted = f"{path}: a worker cannot map it: {limit.format(2 << 30)}"
     assert reload.refused(daemon) == wanted
     check_serves_as_ever(daemon)
-    assert f"actd error: {wanted}; generation 1" in daemon.log
+    daemon.wait_log(re.escape(f"actd error: {wanted}; generation 1"))
 
 
 #
