@@ -75,13 +75,29 @@ static int lock_directory(const char *path)
     return fd;
 }
 
+/* What to do about it, with what parts it from the error; "": the error says it. */
+static const char *bind_remedy(int family, int error)
+{
+    if (family == AF_UNIX && error == EROFS)
+        return ": put the socket below /run/actd, or, where it is the service that may not write "
+               "there, name the directory in ReadWritePaths= of its unit";
+    if (family == AF_UNIX && error == EACCES)
+        return ": put the socket into a directory that the user who runs actd may write to, as "
+               "/run/actd";
+    if (family != AF_UNIX && error == EACCES)
+        return ": ports below 1024 take a privilege: let the service manager bind it "
+               "(ListenStream= of actd-tcp.socket)";
+    return "";
+}
+
 static int bind_and_listen(struct listen_socket *socket, const struct listen_options *options,
                            char *error, size_t size)
 {
     struct stat st;
     const struct address *address = options->address;
     if (bind(socket->fd, (const struct sockaddr *)&address->sockaddr, address->len) < 0)
-        return fail(error, size, -errno, "%s: cannot bind: %s", address->text, strerror(errno));
+        return fail(error, size, -errno, "%s: cannot bind: %s%s", address->text, strerror(errno),
+                    bind_remedy(address->sockaddr.ss_family, errno));
     if (socket->path[0] != '\0') {
         if (chmod(socket->path, options->mode) < 0 || lstat(socket->path, &st) < 0)
             return fail(error, size, -errno, "%s: cannot set its mode: %s", address->text,
@@ -129,7 +145,7 @@ static int fail_family(const struct address *address, char *error, size_t size)
                 "%s: %s: the service may not make such sockets (RestrictAddressFamilies= in its "
                 "unit), or the kernel has none. Let the service manager do it (systemctl enable "
                 "--now actd-tcp.socket) instead of listen.tcp or admin.tcp, or allow AF_INET and "
-                "AF_INET6 there",
+                "AF_INET6 there, and the network (PrivateNetwork=no)",
                 address->text, strerror(EAFNOSUPPORT));
 }
 

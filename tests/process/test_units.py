@@ -220,6 +220,25 @@ def test_the_stop_has_time_for_the_requests_in_flight(root):
     assert int(seconds) * 1000 >= 2 * drain_ms
 
 
+def test_comments_name_options_and_statistics_that_there_are(root):
+    section, known = None, set()
+    for line in root.run(paths.ACTD, "--print-defaults").stdout.splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif re.match(r"#\w+ =", line):
+            known.add(f"{section}.{line[1:].split()[0]}")
+    sections = "|".join({name.split(".")[0] for name in known})
+    statistics = (paths.ROOT / "docs/STATISTICS.md").read_text()
+    files = [*(root.units / unit for unit in [*UNITS, *TEMPLATES]), *root.examples.iterdir()]
+    named = set()
+    for file in files:
+        comments = "".join(line for line in file.read_text().splitlines(True) if line[0] == "#")
+        named |= set(re.findall(rf"(?<![/\w])(?:{sections})\.(?!conf\b)\w+", comments))
+        for name in re.findall(r"actd_\w+", comments):
+            assert f"`{name}`" in statistics, f"{file}: {name}"
+    assert {"tree.mlock", "warmup.max_bytes", "limits.drain_timeout_ms"} <= named <= known
+
+
 def test_what_the_service_may_write_is_what_it_is_configured_to(root):
     found = settings(root, "actd.service")
     defaults = root.run(paths.ACTD, "--print-defaults").stdout

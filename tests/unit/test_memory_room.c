@@ -5,10 +5,14 @@
 
 #include "base/memory_room.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static char root[] = "test_memory_room.XXXXXX";
 
@@ -146,6 +150,26 @@ static void this_machine_has_some(void **state)
     assert_true(memory_room_bytes() < UINT64_MAX); /* every Linux since 3.14 tells */
 }
 
+/* In a process of its own, since only its mounts may change. */
+static void it_is_known_also_without_meminfo(void **state)
+{
+    (void)state;
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+            mount("/dev/null", "/proc/meminfo", NULL, MS_BIND, NULL) != 0)
+            _exit(77);
+        uint64_t room = memory_room_bytes();
+        _exit(room > 0 && room < UINT64_MAX ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77 && geteuid() != 0)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +178,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_group_has_so_much, begin, end),
         cmocka_unit_test_setup_teardown(a_group_of_the_first_version_has_so_much, begin, end),
         cmocka_unit_test(this_machine_has_some),
+        cmocka_unit_test(it_is_known_also_without_meminfo),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
