@@ -44,6 +44,9 @@
       "TREE_PATH GENERATION REASON")
 /* clang-format on */
 
+/* The fields of a line about another generation than the one that is served. */
+#define LOG_OF(number) LOG_FIELDS(log_field_number("GENERATION", (number)))
+
 #define DECLARE_EVENT(name, level, id, fields) extern const struct log_event event_##name;
 EVENTS(DECLARE_EVENT)
 #undef DECLARE_EVENT

@@ -568,9 +568,11 @@ static int start(struct supervisor *supervisor)
     if (r < 0) /* it tells nothing, and saves nothing then */
         log_warning("cannot look at which pages are in memory: %s", strerror(-r));
     r = crew_start(&supervisor->crew);
-    if (r < 0)
-        fail(supervisor, log_last_error(), -r);
-    else
+    if (r < 0) {
+        char why[128];
+        snprintf(why, sizeof why, "no process for a worker: %s", uv_strerror(r));
+        fail(supervisor, why, -r);
+    } else {
         reload_ask(&supervisor->reload, "start", NULL);
     }
     return 0;

@@ -24,9 +24,6 @@ static void on_end(void *context, const struct helper_end *end);
 /* What is there already goes by at once: the time that is left is told from what came lately. */
 #define SPEED_MS 500
 
-/* What is warmed up may be the next generation, not the one that is served. */
-#define LOG_OF(number) LOG_FIELDS(log_field_number("GENERATION", (number)))
-
 #define MIB ((double)(1024 * 1024))
 
 static const char *mode_of(const struct warmup *warmup)
