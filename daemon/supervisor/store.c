@@ -32,6 +32,8 @@
 #define SOCKET_PREFIXES   "kept-data-", "kept-admin-"
 
 #define SETTLE_MS 1000
+/* Fewer than a manager's socket has room for. */
+#define REMOVED_AT_ONCE 8
 
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
@@ -136,9 +138,10 @@ void store_remove(struct store *store, const char *name)
     if (!store->is_on || !is_plain(name))
         return;
     snprintf(text, sizeof text, "FDSTOREREMOVE=1\nFDNAME=%s", name);
-    int r = say(text, -1);
-    if (r < 0)
-        log_warning("%s: the service manager cannot be told to forget it: %s", name, strerror(-r));
+    notify_send(store->notify, text, -1);
+    /* At the start there may be many of them, and nobody yet who sends what has to wait. */
+    if (store->probe < 0 && ++store->n_removed % REMOVED_AT_ONCE == 0)
+        store_settle(store);
 }
 
 /* Hands the manager the writing end of a new pipe. The reading end, or -errno. */
@@ -173,9 +176,12 @@ bool store_is_kept(const struct store *store)
 
 void store_settle(struct store *store)
 {
-    with_close int barrier = store->is_on ? hand_pipe("BARRIER=1") : -1;
-    if (barrier >= 0 && !is_closed(barrier, SETTLE_MS))
-        log_warning("the service manager does not answer");
+    if (!has_manager(store) || store->is_silent)
+        return;
+    with_close int barrier = hand_pipe(store, "BARRIER=1");
+    store->is_silent = barrier < 0 || !is_closed(barrier, SETTLE_MS);
+    if (store->is_silent)
+        log_warning("the service manager does not answer: not waiting for it");
 }
 
 static void remove_generation(struct store *store, uint64_t number)
@@ -293,13 +299,13 @@ static bool is_socket_name(const char *name)
     return false;
 }
 
-/* The only one of that name; NULL: there is none, or more. */
+/* The only one of that name; NULL: there is none, or there are or were more. */
 static struct inherited_fd *find(struct inherited *inherited, const char *name)
 {
     struct inherited_fd *found = NULL;
     for (size_t i = 0; i < inherited->n; i++) {
         struct inherited_fd *one = &inherited->list[i];
-        if (one->fd < 0 || strcmp(one->name, name) != 0)
+        if (strcmp(one->name, name) != 0)
             continue;
         if (found)
             return NULL;

@@ -18,9 +18,11 @@
 #include <stdbool.h>
 
 struct store {
-    bool is_on;          /* there is a manager that may have a store */
-    uint64_t generation; /* the number of the one that is kept; 0: none */
-    int probe, barrier;  /* owned: reading ends of pipes; -1: not asked yet */
+    struct notify *notify; /* borrowed */
+    uint64_t generation;   /* the number of the one that is kept; 0: none */
+    int probe, barrier;    /* owned: reading ends of pipes; -1: not asked yet */
+    unsigned n_removed;    /* before it was asked */
+    bool is_silent;        /* the manager did not answer in time, once */
 };
 
 void store_init(struct store *store);
@@ -34,8 +36,8 @@ void store_remove(struct store *store, const char *name);
 void store_probe(struct store *store);
 /* Is it? False also while the manager has not answered. */
 bool store_is_kept(const struct store *store);
-/* Waits until the manager has done what it was told until now, at most a second: an address is
- * free again only when it has closed its copy of the socket. Only for the start. */
+/* Waits until the manager has done what it was told until now, at most a second, and only the first
+ * time: an address is free again only when it has closed its copy of the socket. For the start. */
 void store_settle(struct store *store);
 
 /* Keeps this one, served from path, and no longer the one before. */

@@ -36,6 +36,8 @@ def hand_over(descriptors):
 
 def passing(named):
     """Options of Daemon or of run() for a start with these: [(name, file or descriptor)]."""
+    if not named:
+        return {"env": {}}
     descriptors = [f if isinstance(f, int) else f.fileno() for _, f in named]
     env = {"LISTEN_FDS": str(len(named)), "LISTEN_FDNAMES": ":".join(name for name, _ in named)}
     return {"launcher": LAUNCHER, "env": env, "preexec": hand_over(descriptors)}
@@ -150,13 +152,14 @@ class Keeper:
     def start(self, tree, settings, units=(), **options):
         return Daemon(tree, settings, **self.options(units), **options)
 
-    def wait(self, name):
-        """The next message with this name."""
+    def wait(self, is_wanted):
+        """The next message of that kind."""
         clock = Clock()
-        while name not in (message := self.messages.get(timeout=clock.left(name))):
+        while not is_wanted(message := self.messages.get(timeout=clock.left("a message"))):
             pass
         return message
 
     def wait_asked(self):
         """Until actd can know that there is a store: it has been asked, and everything before."""
-        self.wait("BARRIER")
+        self.wait(lambda m: m.get("FDSTORE") and m.get("FDNAME") == "kept-probe")
+        self.wait(lambda m: "BARRIER" in m)
