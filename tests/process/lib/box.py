@@ -41,11 +41,13 @@ class Kept:
     """A process that keeps a container."""
 
     def __init__(self, *, lower=(), root=None, arguments, environment=None, controllers=()):
-        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="actd-box-"))
+        # A name that is one of a machine as well.
+        self.directory = pathlib.Path(tempfile.gettempdir(), f"actd-box-{uuid.uuid4().hex[:12]}")
+        self.directory.mkdir(mode=0o700)
         self.console = self.directory / "console"
         self.console.touch()
         wanted = {
-            "name": f"actd-{uuid.uuid4().hex[:12]}",
+            "name": self.directory.name,
             "directory": str(self.directory),
             "lower": [str(path) for path in lower],
             "root": root and str(root),

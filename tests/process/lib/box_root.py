@@ -14,7 +14,7 @@ import uuid
 
 import pytest
 
-from . import paths
+from . import debian, paths
 from .waiting import Clock
 
 DIRECTORY = paths.BUILD / "box"
@@ -39,18 +39,11 @@ def skip_unless_possible():
     for tool, package in TOOLS.items():
         if not shutil.which(tool):
             pytest.skip(f"needs {tool} (package {package})")
-    if not debs():
-        pytest.skip(f"needs the packages in {packages_directory()}: run scripts/packages")
-
-
-def packages_directory():
-    """Where scripts/packages puts them."""
-    return pathlib.Path(os.environ.get("ACTD_PACKAGES") or paths.ROOT / "build" / "packages")
 
 
 def debs():
     """The project's packages; those with what debuggers want are not for installing."""
-    found = sorted(packages_directory().glob("*.deb"))
+    found = sorted(debian.directory().glob("*.deb"))
     return [path for path in found if "-dbgsym_" not in path.name]
 
 
@@ -145,7 +138,7 @@ def installed():
 
     def make(root):
         output("cp", "-a", "--reflink=auto", base(), root)
-        install_offline(root, packages_directory(), [path.name for path in debs()])
+        install_offline(root, debian.directory(), [path.name for path in debs()])
 
     with lock():
         content = "".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in debs())
