@@ -5,8 +5,8 @@ kept in the build directory, until something else belongs into them."""
 import contextlib
 import fcntl
 import hashlib
+import inspect
 import os
-import pathlib
 import re
 import shutil
 import subprocess
@@ -25,9 +25,6 @@ SYSTEM_PACKAGES = ["systemd", "systemd-sysv", "dbus"]
 # No part of what is tested, and much to copy.
 LEFT_OUT = ["/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*", "/usr/share/info/*",
             "/usr/share/zoneinfo/*"]
-
-# With what is made of it, so that an old one is made anew when this file changes.
-RECIPE = hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()
 
 TOOLS = {"systemd-nspawn": "systemd-container", "mmdebstrap": "mmdebstrap", "nsenter": "util-linux",
          "apt-get": "apt", "dpkg-deb": "dpkg"}
@@ -112,6 +109,8 @@ def make_base(root):
     command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=apt", f"--include={wanted}",
                "--keyring=/usr/share/keyrings", '--aptopt=Acquire::Languages "none"',
                '--aptopt=APT::Install-Recommends "false"',
+               # Nobody minds if it has to be made again after a power failure.
+               "--dpkgopt=force-unsafe-io",
                *[f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]]
     made = subprocess.run([*command, suite, root, "-"], input=lines, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -123,7 +122,8 @@ def make_base(root):
 
 def base():
     """The minimal Debian. With the lock."""
-    return made("base", RECIPE + " ".join(dependencies()), make_base)
+    recipe = inspect.getsource(make_base) + " ".join(LEFT_OUT + SYSTEM_PACKAGES)
+    return made("base", recipe + " ".join(dependencies()), make_base)
 
 
 def fresh():
