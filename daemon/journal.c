@@ -11,12 +11,15 @@
 #include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 /* Beside those of the entry: text, level, name, place, kind. */
 #define OWN_FIELDS      8
@@ -24,6 +27,10 @@
 #define HEADS_BYTES     2048
 /* Its queue is short, and a journal that lives reads a burst in less. */
 #define PATIENCE_US 50000
+/* How often it is looked whether all is read, before a process ends, and how long it takes then to
+ * find out who has sent it. */
+#define LOOKS   100
+#define LOOK_US 1000
 
 struct datagram {
     struct iovec parts[(LOG_FIELDS_MAX + OWN_FIELDS) * PARTS_PER_FIELD];
@@ -136,4 +143,16 @@ void journal_init(void)
     if (journal < 0 || setsockopt(journal, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) < 0)
         return; /* lines are as good */
     log_set_sink(send_entry);
+}
+
+void journal_settle(void)
+{
+    int unread;
+    if (journal < 0)
+        return;
+    for (int i = 0; i < LOOKS && ioctl(journal, SIOCOUTQ, &unread) == 0; i++) {
+        usleep(LOOK_US);
+        if (unread == 0)
+            return;
+    }
 }

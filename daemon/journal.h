@@ -10,3 +10,8 @@
 /* If standard error is the journal, entries go there from now on. Before there are threads; each
  * process does it for itself. */
 void journal_init(void);
+
+/* Before a process ends: waits for the journal to read what it was sent, 100 ms at most. The
+ * journal finds out by /proc which service an entry is of, and would not know it of a process that
+ * is gone: so why a service did not start would not be told where people look. */
+void journal_settle(void);

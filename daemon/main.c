@@ -198,5 +198,7 @@ int main(int argc, char **argv)
     if (status < 0)
         status = run(&command);
     free(command.assignments);
+    if (status != EXIT_SUCCESS)
+        journal_settle();
     return status;
 }

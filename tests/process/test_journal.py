@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -362,6 +363,24 @@ def test_without_a_journal_lines_go_to_standard_error(service, journal, path, is
     reload.accepted(daemon)
     journal.event("generation_served", GENERATION=2)
     assert "all workers serve it" not in daemon.log
+
+
+def test_who_fails_at_once_waits_until_that_is_read(journal, tmp_path):
+    """The journal asks /proc which service an entry is of, as long as there is its process."""
+
+    def seconds():
+        begin = time.monotonic()
+        done = subprocess.run([*journal.command, paths.ACTD, "--config=/dev/null", "--set=a.b=c"],
+                              stdin=subprocess.DEVNULL, timeout=Clock().left("actd"))
+        assert done.returncode == 2
+        return time.monotonic() - begin
+
+    read = [seconds() for _ in range(5)]
+    journal.event("cannot_start")
+    journal.go()
+    journal.listen()  # and nobody reads
+    unread = seconds()
+    assert unread > 0.1 and unread > min(read), (unread, read)
 
 
 def test_nobody_waits_for_a_journal_that_does_not_read(actd, tmp_path):
