@@ -76,7 +76,8 @@ def block(lines):
     if first.startswith("# "):
         return []
     if first.startswith("## "):
-        return [f"# {first[3:].upper()}" if " " in first else f"# {first[3:]}", ""]
+        words = first[3:].split(" ")
+        return ["# " + " ".join(w if w.startswith("/") else w.upper() for w in words), ""]
     if first.startswith("|"):
         return table(lines)
     if first.startswith("* "):

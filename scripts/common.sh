@@ -9,7 +9,7 @@ build_packages="gcc libc6-dev meson ninja-build pkg-config libuv1-dev libmsgpack
 package_packages="debhelper dpkg-dev systemd"
 # And what the tests need more.
 test_packages="libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-hypothesis
-    python3-msgpack python3-pynvim clang-format groff-base man-db procps util-linux curl
+    python3-msgpack python3-pynvim clang-format groff-base mandoc man-db procps util-linux curl
     liblmdb-dev libcdb-dev gnuplot-nox lua5.1 lua-mpack lua-socket neovim libfuse3-dev fuse3
     e2fsprogs mount vmtouch util-linux-extra prometheus chromium fonts-dejavu-core
     systemd"

@@ -122,6 +122,15 @@ def check_admin():
     compare("path of the admin endpoint", routes, told, "actd(8)")
 
 
+def check_units():
+    names = {path.name.removesuffix(".in") for path in (source.ROOT / "systemd").rglob("*")
+             if re.search(r"\.(service|socket|conf)(\.in)?$", path.name)}
+    page = section(page_of("actd.8"), "# UNITS, USER AND GROUPS")
+    shown = page.replace("*_name_*", "").replace("*_name_", "")
+    found = re.findall(r"[_*](actd[a-z@-]*\.(?:service|socket)|[a-z-]+\.conf)[_*]", shown)
+    compare("unit or example", sorted(names), dict.fromkeys(found), "actd(8)")
+
+
 def check_client_flags():
     rows = command_line.option_rows()
     flags = [f"--{name}" for _, name, _, _ in rows]
@@ -252,6 +261,7 @@ check_daemon_flags()
 check_client_flags()
 check_environment()
 check_admin()
+check_units()
 check_commands()
 check_protocol()
 check_statistics()
