@@ -222,6 +222,12 @@ void notify_alive(struct notify *notify)
         notify_send(notify, ALIVE, -1);
 }
 
+/* systemd moves its watchdog's limit along, up to our next sign of life. */
+void notify_busy(struct notify *notify, uint64_t within_ms)
+{
+    notify_sendf(notify, "EXTEND_TIMEOUT_USEC=%" PRIu64, within_ms * 1000);
+}
+
 static void on_watchdog(uv_timer_t *timer)
 {
     notify_alive(timer->data);

@@ -53,8 +53,12 @@ void notify_send(struct notify *notify, const char *text, int fd);
 __attribute__((format(printf, 2, 3))) void notify_sendf(struct notify *notify, const char *format,
                                                         ...);
 
-/* We are alive; also where a message has just moved the manager's time for that. */
+/* We are alive, if the manager wants to know. */
 void notify_alive(struct notify *notify);
+
+/* The loop is about to wait for something, so long at most: neither that nor the silence is to be
+ * taken for a hang. */
+void notify_busy(struct notify *notify, uint64_t within_ms);
 
 /* The end: what still waits has a second to go, then its number is logged. Closes the handles of
  * the loop, which has to run once more. */

@@ -46,6 +46,8 @@
  * may take then. */
 #define KILL_AFTER_MS 1500
 #define END_AFTER_MS  3000
+/* What the end's waiting for threads may take, for the service manager. */
+#define BUSY_MS 60000
 /* How long workers stay as they are for the last look at what they have mapped. */
 #define LOOK_MS 2000
 /* Beyond the time that a warm-up may be silent, for the service manager. */
@@ -257,7 +259,10 @@ static void close_handles(struct supervisor *supervisor)
         return;
     supervisor->is_closed = true;
     block_signals();
-    sockets_close_admin(&supervisor->sockets);
+    /* For the threads: the last save takes as long as it comes on. */
+    notify_busy(&supervisor->notify, BUSY_MS);
+    for (unsigned i = 0; i < supervisor->n_admin; i++)
+        admin_stop(supervisor->admin[i]);
     sampler_stop(&supervisor->sampler);
     supervisor->is_stuck = !census_stop(&supervisor->census);
     reload_stop(&supervisor->reload);

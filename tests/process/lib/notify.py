@@ -2,21 +2,37 @@
 
 import os
 import socket
+import time
 
 from .waiting import Clock
 
 
+class Message(dict):
+    """{name: value}, in the order of its lines. at: when it was read, time.monotonic()."""
+
+    def __init__(self, text):
+        super().__init__(line.split("=", 1) for line in text.rstrip("\n").split("\n"))
+        self.at = time.monotonic()
+
+
 class Manager:
-    def __init__(self, directory):
-        self.path = str(directory / "notify.sock")
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.sock.bind(self.path)
+    def __init__(self, directory, *, name="notify.sock", watchdog_us=None):
+        """name: beginning with @ it is no file's. watchdog_us: when it takes silence for a hang."""
+        self.path = name if name.startswith("@") else str(directory / name)
         self.env = {"NOTIFY_SOCKET": self.path}
+        if watchdog_us is not None:
+            self.env["WATCHDOG_USEC"] = str(watchdog_us)
         self.heard = []
+        self.listen()
+
+    def listen(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(self.path.replace("@", "\0") if self.path.startswith("@") else self.path)
 
     def close(self):
         self.sock.close()
-        os.unlink(self.path)
+        if not self.path.startswith("@"):
+            os.unlink(self.path)
 
     def next(self):
         """The next message: {name: value}; but for those about descriptors, none of which it keeps
@@ -24,8 +40,7 @@ class Manager:
         message = {"FDSTORE": "1"}
         while message.keys() & {"FDSTORE", "FDSTOREREMOVE", "BARRIER"}:
             self.sock.settimeout(Clock().left("a notification"))
-            text = self.sock.recv(65536).decode()
-            message = dict(line.split("=", 1) for line in text.rstrip("\n").split("\n"))
+            message = Message(self.sock.recv(65536).decode())
         self.heard.append(message)
         return message
 
@@ -34,3 +49,34 @@ class Manager:
         while name not in (message := self.next()):
             pass
         return message
+
+    def wait_status(self, text):
+        """The first status from now on that holds this."""
+        while text not in (message := self.wait("STATUS"))["STATUS"]:
+            pass
+        return message
+
+    def rest(self):
+        """What lies there, of a process that has ended."""
+        while self.has_more():
+            self.next()
+        return self.heard
+
+    def has_more(self):
+        """Is there a message now?"""
+        try:
+            return bool(self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return False
+
+    def fill(self):
+        """Until there is no room for another message: how many it took."""
+        n = 0
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            try:
+                while True:
+                    sock.sendto(b"X_FILLED=1", self.sock.getsockname())
+                    n += 1
+            except BlockingIOError:
+                return n
