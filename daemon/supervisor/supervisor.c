@@ -21,6 +21,7 @@
 #include "daemon/supervisor/census.h"
 #include "daemon/supervisor/crew.h"
 #include "daemon/supervisor/inherited.h"
+#include "daemon/supervisor/intake.h"
 #include "daemon/supervisor/notify.h"
 #include "daemon/supervisor/reload.h"
 #include "daemon/supervisor/sampler.h"
@@ -34,14 +35,8 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
-/* Files beside client connections, in the supervisor or in a worker: standard streams, loops,
- * generations, control sockets of 256 workers and their replacements at worst a part of it, /proc.
- */
-#define RESERVED_FILES  32
-#define RETRY_ACCEPT_MS 100
 /* What workers get beyond their drain's time before they are killed, and what the rest of the end
  * may take then. */
 #define KILL_AFTER_MS 1500
@@ -67,18 +62,15 @@ struct supervisor {
     struct census census;
     struct readiness readiness;
     struct notify notify;
-    unsigned n_sampled; /* workers that served when the sampler was last asked */
-    struct listener listeners[MAX_LISTENERS];
-    unsigned n_listeners;
+    unsigned n_sampled;         /* workers that served when the sampler was last asked */
+    struct inherited inherited; /* from the service manager, until the sockets are open */
+    struct store store;
+    struct sockets sockets;
+    struct intake intake;
     struct access access;
     struct admin_sources sources;
     uv_signal_t signals[N_SIGNALS];
-    uv_timer_t drain; /* the drain's time, and a little; then the rest of the end */
-    uv_timer_t retry; /* accepting again after it was paused */
-    uint64_t max_connections;
-    struct log_pace full_pace, exhausted_pace;
-    bool is_exhausted; /* no descriptors: accepting waits for retry */
-    bool is_accepting;
+    uv_timer_t drain;   /* the drain's time, and a little; then the rest of the end */
     bool is_open;       /* the sockets are bound */
     char failure[1024]; /* of the start, or "" */
     int failure_error;  /* its errno; 0: it has none */
@@ -96,140 +88,6 @@ static unsigned count_workers(const struct config *config)
         return (unsigned)config->daemon_workers;
     int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
     return n < CONFIG_MAX_WORKERS ? (unsigned)n : CONFIG_MAX_WORKERS;
-}
-
-/* Raises the soft limit of open files to the hard one, and fits max_connections below it. */
-static uint64_t fit_connections(const struct config *config, const struct sockets *sockets)
-{
-    struct rlimit limit;
-    uint64_t reserved = RESERVED_FILES + 4 * count_workers(config) + sockets->n_places +
-                        sockets_n_admin(sockets) * (1 + config->admin_max_connections);
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return config->limits_max_connections;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        getrlimit(RLIMIT_NOFILE, &limit);
-    uint64_t room = limit.rlim_cur > reserved ? limit.rlim_cur - reserved : 1;
-    if (room >= config->limits_max_connections)
-        return config->limits_max_connections;
-    log_event(&event_connections_limited, LOG_FIELDS(log_field_number("MAX_CONNECTIONS", room)),
-              "%" PRIu64 " connections at most, and not limits.max_connections = %" PRIu64
-              ": the limit of open files is %" PRIu64 " (LimitNOFILE=, ulimit -n)",
-              room, config->limits_max_connections, (uint64_t)limit.rlim_cur);
-    return room;
-}
-
-/* Clients can have it come and go as often as they like: hence the pace. */
-static void tell_paused(const struct supervisor *supervisor, struct log_pace *pace,
-                        const char *reason, int error)
-{
-    uint64_t n;
-    if (!log_is_due(pace, &n))
-        return;
-    log_event(&event_connections_paused,
-              LOG_FIELDS(log_field_text("REASON", reason),
-                         log_field_number("CONNECTIONS", crew_n_connections(&supervisor->crew)),
-                         log_field_number("REPEATED", n), log_field_errno(error)),
-              "cannot accept connections now, they wait: %s", reason);
-}
-
-static void tell_full(struct supervisor *supervisor)
-{
-    char reason[96];
-    snprintf(reason, sizeof reason,
-             "%" PRIu64 " are open, as many as limits.max_connections allows",
-             supervisor->max_connections);
-    tell_paused(supervisor, &supervisor->full_pace, reason, 0);
-}
-
-/* New connections are accepted while there is room for them and somebody to serve them; else they
- * wait in the kernel's queue. */
-static void update_accepting(struct supervisor *supervisor)
-{
-    struct board_head *head = supervisor->board.own_head;
-    if (head->is_draining)
-        return;
-    bool is_full = crew_n_connections(&supervisor->crew) >= supervisor->max_connections;
-    if (is_full != head->is_full) {
-        head->is_full = is_full; /* workers tell from now on; what they closed before we see here */
-        atomic_thread_fence(memory_order_seq_cst);
-        is_full = crew_n_connections(&supervisor->crew) >= supervisor->max_connections;
-        if (is_full)
-            tell_full(supervisor);
-    }
-    bool is_wanted = !is_full && !supervisor->is_exhausted && crew_n_serving(&supervisor->crew) > 0;
-    if (is_wanted == supervisor->is_accepting)
-        return;
-    supervisor->is_accepting = is_wanted;
-    if (is_wanted)
-        sockets_resume(&supervisor->sockets);
-    else
-        sockets_pause(&supervisor->sockets);
-}
-
-static void on_retry(uv_timer_t *timer)
-{
-    struct supervisor *supervisor = timer->data;
-    supervisor->is_exhausted = false;
-    update_accepting(supervisor);
-}
-
-static void on_connection(void *context, int fd)
-{
-    struct supervisor *supervisor = context;
-    crew_pass(&supervisor->crew, fd);
-    /* While draining, what was queued before is still taken. */
-    update_accepting(supervisor);
-}
-
-static void on_exhausted(void *context, int error)
-{
-    struct supervisor *supervisor = context;
-    if (!supervisor->is_exhausted)
-        tell_paused(supervisor, &supervisor->exhausted_pace, strerror(-error), error);
-    supervisor->is_exhausted = true;
-    update_accepting(supervisor);
-    uv_timer_start(&supervisor->retry, on_retry, RETRY_ACCEPT_MS, 0);
-}
-
-static void format_status(const struct supervisor *supervisor, char *text, size_t size)
-{
-    char line[BOARD_TEXT_BYTES];
-    const struct generation *generation = &supervisor->board.head->generation;
-    const char *more = board_unready_reason(&supervisor->board, line, sizeof line);
-    if (!more && warmup_is_running(&supervisor->warmup))
-        more = warmup_describe(&supervisor->warmup, line, sizeof line);
-    snprintf(text, size, "generation %" PRIu64 ", %.1f MiB mapped by %u workers: %s%s%s",
-             generation->number, (double)generation->size_bytes / (1024 * 1024),
-             crew_n_serving(&supervisor->crew), supervisor->config->tree_path, more ? ", " : "",
-             more ? more : "");
-}
-
-static bool is_awaiting_warmup(const struct supervisor *supervisor)
-{
-    return supervisor->board.head->is_ready_after_warmup;
-}
-
-static void tell_status(struct supervisor *supervisor)
-{
-    char status[BOARD_TEXT_BYTES + 512];
-    format_status(supervisor, status, sizeof status);
-    /* A warm-up may take as long as it comes on: warmup ends one that does not. */
-    if (is_awaiting_warmup(supervisor))
-        notify_starting(status, supervisor->config->tree_check_timeout_ms + NOTICE_MS);
-    else
-        notify_status(status);
-}
-
-static void say_ready(struct supervisor *supervisor)
-{
-    char status[BOARD_TEXT_BYTES + 512];
-    format_status(supervisor, status, sizeof status);
-    notify_ready(status);
-    log_event(&event_ready,
-              LOG_FIELDS(log_field_number("IDENTITY", supervisor->board.head->generation.identity),
-                         log_field_number("WORKERS", crew_n_serving(&supervisor->crew))),
-              "ready: %s", status);
 }
 
 /* Closing the handles gives the signals their default action back: one that comes on the last steps
@@ -269,7 +127,7 @@ static void close_handles(struct supervisor *supervisor)
     crew_close(&supervisor->crew);
     for (unsigned i = 0; i < N_SIGNALS; i++)
         uv_close((uv_handle_t *)&supervisor->signals[i], NULL);
-    uv_close((uv_handle_t *)&supervisor->retry, NULL);
+    intake_stop(&supervisor->intake);
     uv_timer_start(&supervisor->drain, on_end, END_AFTER_MS, 0);
     uv_unref((uv_handle_t *)&supervisor->drain);
 }
@@ -464,7 +322,7 @@ static void on_crew_change(void *context)
             return;
         }
     }
-    update_accepting(supervisor);
+    intake_update(&supervisor->intake);
 }
 
 static void on_never_served(void *context)
@@ -480,8 +338,7 @@ static void init_handles(struct supervisor *supervisor)
 {
     static const int numbers[N_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
     uv_timer_init(&supervisor->loop, &supervisor->drain);
-    uv_timer_init(&supervisor->loop, &supervisor->retry);
-    supervisor->drain.data = supervisor->retry.data = supervisor;
+    supervisor->drain.data = supervisor;
     for (unsigned i = 0; i < N_SIGNALS; i++) {
         uv_signal_init(&supervisor->loop, &supervisor->signals[i]);
         supervisor->signals[i].data = supervisor;
@@ -494,6 +351,39 @@ static struct helper helper_for(struct supervisor *supervisor)
     return (struct helper){.loop = &supervisor->loop,
                            .environment = supervisor->crew.environment,
                            .config_fd = supervisor->crew.config_fd};
+}
+
+static void init_sources(struct supervisor *supervisor)
+{
+    supervisor->sources = (struct admin_sources){.config = supervisor->config,
+                                                 .board = &supervisor->board,
+                                                 .access = &supervisor->access,
+                                                 .reload = &supervisor->reload,
+                                                 .crew = &supervisor->crew,
+                                                 .census = &supervisor->census,
+                                                 .warmup = &supervisor->warmup,
+                                                 .verify = &supervisor->verify};
+}
+
+static void init_readiness(struct supervisor *supervisor)
+{
+    supervisor->readiness = (struct readiness){.config = supervisor->config,
+                                               .board = &supervisor->board,
+                                               .crew = &supervisor->crew,
+                                               .reload = &supervisor->reload,
+                                               .warmup = &supervisor->warmup,
+                                               .census = &supervisor->census,
+                                               .notify = &supervisor->notify};
+    readiness_start(&supervisor->readiness, &supervisor->loop);
+}
+
+static void init_intake(struct supervisor *supervisor)
+{
+    supervisor->intake = (struct intake){.config = supervisor->config,
+                                         .head = supervisor->board.own_head,
+                                         .crew = &supervisor->crew,
+                                         .sockets = &supervisor->sockets};
+    intake_init(&supervisor->intake, &supervisor->loop);
 }
 
 static void init_warmup(struct supervisor *supervisor)
@@ -542,24 +432,11 @@ static int start(struct supervisor *supervisor)
     supervisor->reload.on_done = on_reload_done;
     supervisor->reload.on_damage = on_damage;
     supervisor->reload.context = supervisor;
-    supervisor->sources = (struct admin_sources){.config = config,
-                                                 .board = &supervisor->board,
-                                                 .access = &supervisor->access,
-                                                 .reload = &supervisor->reload,
-                                                 .crew = &supervisor->crew,
-                                                 .census = &supervisor->census,
-                                                 .warmup = &supervisor->warmup,
-                                                 .verify = &supervisor->verify};
-    supervisor->readiness = (struct readiness){.config = config,
-                                               .board = &supervisor->board,
-                                               .crew = &supervisor->crew,
-                                               .reload = &supervisor->reload,
-                                               .warmup = &supervisor->warmup,
-                                               .census = &supervisor->census,
-                                               .notify = &supervisor->notify};
-    readiness_start(&supervisor->readiness, &supervisor->loop);
+    init_sources(supervisor);
+    init_readiness(supervisor);
     init_warmup(supervisor);
     init_verify(supervisor);
+    init_intake(supervisor);
     init_handles(supervisor);
     r = sampler_start(&supervisor->sampler, &supervisor->board);
     if (r < 0) /* what it tells is unknown then */
@@ -607,6 +484,22 @@ static int refuse_to_start(struct notify *notify, const char *why, int error)
     return EXIT_FAILURE;
 }
 
+/* What has to be right before anything is started. 0, or -errno with a line for people. */
+static int prepare(struct supervisor *supervisor, const struct config *config, char *error,
+                   size_t size)
+{
+    int r = inherited_take(&supervisor->inherited, error, size);
+    notify_init(&supervisor->notify);
+    store_init(&supervisor->store, &supervisor->notify);
+    if (r < 0 || (r = access_init(&supervisor->access, config, error, size)) < 0)
+        return r;
+    r = sockets_init(&supervisor->sockets, config, &supervisor->inherited, &supervisor->store);
+    if (r < 0 || (r = uv_loop_init(&supervisor->loop)) < 0)
+        snprintf(error, size, "%s", uv_strerror(r));
+    supervisor->config = config;
+    return r;
+}
+
 int supervisor_run(const struct config *config)
 {
     char error[1024];
@@ -624,9 +517,6 @@ int supervisor_run(const struct config *config)
         return refuse_to_start(&supervisor->notify, uv_strerror(r), -r);
     notify_start(&supervisor->notify, &supervisor->loop);
     signal(SIGPIPE, SIG_IGN);
-    supervisor->config = config;
-    supervisor->access = access;
-    supervisor->max_connections = fit_connections(config);
     r = start(supervisor);
     if (r < 0)
         return refuse_to_start(&supervisor->notify, strerror(-r), -r);
