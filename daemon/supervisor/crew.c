@@ -153,6 +153,7 @@ static void pass_orphans(struct crew *crew)
 
 void crew_pass(struct crew *crew, int fd)
 {
+    uint64_t n;
     struct process *process = choose(crew);
     if (process) {
         process_pass(process, fd);
@@ -160,7 +161,9 @@ void crew_pass(struct crew *crew, int fd)
     }
     struct outgoing *orphan = malloc(sizeof *orphan);
     if (!orphan) {
-        log_warning("a connection was dropped: out of memory");
+        if (log_is_due(&crew->dropped_pace, &n))
+            log_with(LOG_LEVEL_WARNING, LOG_FIELDS(log_field_number("REPEATED", n)),
+                     "a connection was dropped: out of memory");
         close(fd);
         return;
     }

@@ -29,7 +29,8 @@ struct crew {
     struct process *processes;     /* all, also those that are gone and not yet reaped */
     struct outgoing_queue orphans; /* connections that nobody serves now */
     uv_timer_t watchdog;
-    uint64_t watched_ms; /* clock_ms: of its last round */
+    uint64_t watched_ms;          /* clock_ms: of its last round */
+    struct log_pace dropped_pace; /* connections, for want of memory */
     bool is_draining, is_closed;
 
     void (*on_change)(void *context);       /* more or fewer serve, or have room */

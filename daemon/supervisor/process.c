@@ -65,14 +65,16 @@ static void watch_control(struct process *process)
 }
 
 /* False: there is no room now. That the worker is gone is seen when we read. */
-static bool send_one(const struct process *process, const struct outgoing *outgoing)
+static bool send_one(struct process *process, const struct outgoing *outgoing)
 {
+    uint64_t n;
     struct control_message simple = {.type = outgoing->type, .number = outgoing->number};
     int r = control_send(process->control, outgoing->message ? outgoing->message : &simple,
                          outgoing->fd);
-    if (r < 0 && r != -EPIPE && r != -ECONNRESET)
+    if (r < 0 && r != -EPIPE && r != -ECONNRESET && log_is_due(&process->unsent_pace, &n))
         log_with(LOG_LEVEL_ERROR,
-                 LOG_FIELDS(log_field_number("WORKER", process->number), log_field_errno(r)),
+                 LOG_FIELDS(log_field_number("WORKER", process->number),
+                            log_field_number("REPEATED", n), log_field_errno(r)),
                  "worker %u: cannot send to it: %s", process->number, strerror(-r));
     return r != CONTROL_FULL;
 }

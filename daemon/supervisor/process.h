@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include "base/log.h"
 #include "daemon/control.h"
 
 #include <uv.h>
@@ -57,6 +58,8 @@ struct process {
     uint64_t waiting_since_ms; /* clock_ms: there are connections that it has not taken; 0: none */
     struct outgoing_queue unsent, untaken;
     unsigned n_unsaid; /* of the unsent, those that are no connections */
+
+    struct log_pace unsent_pace; /* a connection each may fail to be sent */
 
     uint64_t mapped;  /* the newest generation that it has mapped */
     uint64_t current; /* the one that it answers from */
