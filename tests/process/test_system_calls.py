@@ -61,8 +61,7 @@ class Traced:
 
     def run(self, tree, settings, use):
         # -D: the daemon is our child, and strace its; so signals reach the daemon.
-        launcher = ["strace", "-D", "-f", "-qq", "-e", "signal=none", "-e", "status=!unavailable",
-                    "-o", self.out]
+        launcher = ["strace", "-D", "-f", "-qq", "-e", "signal=none", "-o", self.out]
         with Daemon(tree, settings, launcher=launcher) as daemon:
             pid = daemon.pid
             use(daemon)
