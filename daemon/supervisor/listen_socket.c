@@ -144,8 +144,8 @@ static int fail_family(const struct address *address, char *error, size_t size)
     return fail(error, size, -EAFNOSUPPORT,
                 "%s: %s: the service may not make such sockets (RestrictAddressFamilies= in its "
                 "unit), or the kernel has none. Let the service manager do it (systemctl enable "
-                "actd-tcp.socket, and restart the service) instead of listen.tcp or admin.tcp, or allow AF_INET and "
-                "AF_INET6 there, and the network (PrivateNetwork=no)",
+                "actd-tcp.socket, and restart the service) instead of listen.tcp or admin.tcp, or "
+                "allow AF_INET and AF_INET6 there, and the network (PrivateNetwork=no)",
                 address->text, strerror(EAFNOSUPPORT));
 }
 
