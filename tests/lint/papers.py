@@ -122,6 +122,13 @@ def check_admin():
     compare("path of the admin endpoint", routes, told, "actd(8)")
 
 
+def check_events():
+    events = [row[0] for row in source.x_table("daemon/events.h", "EVENTS")]
+    heads = [head for head, _ in items(section(page_of("actd.8"), "# EVENTS"))]
+    told = [name for head in heads for name in re.findall(r"\*(\w+)\*", head)]
+    compare("event", events, told, "actd(8)")
+
+
 def check_units():
     names = {path.name.removesuffix(".in") for path in (source.ROOT / "systemd").rglob("*")
              if re.search(r"\.(service|socket|conf)(\.in)?$", path.name)}
@@ -261,6 +268,7 @@ check_daemon_flags()
 check_client_flags()
 check_environment()
 check_admin()
+check_events()
 check_units()
 check_commands()
 check_protocol()
