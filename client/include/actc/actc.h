@@ -129,7 +129,7 @@ struct actc_node {
 
 /* What a server serves until it turns to another file. */
 struct actc_generation {
-    uint64_t number;   /* 1 after the server's start, then counted up */
+    uint64_t number;   /* 1 after the server's start, or what it was before; then counted up */
     uint64_t identity; /* equal where the contents are: see hello in PROTOCOL.md */
 };
 
