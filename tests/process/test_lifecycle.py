@@ -441,45 +441,13 @@ def test_ipv6_is_served(actd):
         assert sock.recv(100) == rpc.pack([1, 1, None, "pong"])
 
 
-# The service manager.
+# Warm-up.
 
 
 @pytest.fixture
 def manager(tmp_path):
     with contextlib.closing(Manager(tmp_path)) as listening:
         yield listening
-
-
-def test_the_service_manager_hears_ready_and_stopping(actd, manager):
-    daemon = actd(env=manager.env)
-    ready = manager.next()
-    assert ready["READY"] == "1"
-    assert str(paths.CITIES) in ready["STATUS"] and "generation 1" in ready["STATUS"]
-    with daemon.client() as client:
-        assert client.is_usable()
-    daemon.stop()
-    assert manager.wait("STOPPING")["STOPPING"] == "1"
-    assert sum("READY" in message for message in manager.heard) == 1
-
-
-def test_a_start_that_fails_never_says_ready(manager, tmp_path):
-    env = dict(os.environ, **manager.env)
-    command = [paths.ACTD, "--config=/dev/null", "-s", f"tree.path={tmp_path}/none"]
-    command += ["-s", f"listen.unix={tmp_path}/actd.sock"]
-    result = subprocess.run(command, env=env, stderr=subprocess.DEVNULL, timeout=DEADLINE_S)
-    assert result.returncode == 1
-    with pytest.raises(BlockingIOError):
-        manager.sock.recv(65536, socket.MSG_DONTWAIT)
-
-
-def test_a_service_manager_that_is_gone_is_only_logged(actd, tmp_path):
-    daemon = actd(env={"NOTIFY_SOCKET": str(tmp_path / "gone")})
-    assert "cannot notify the service manager" in daemon.log
-    with daemon.client() as client:
-        assert client.is_usable()
-
-
-# Warm-up.
 
 
 def resident_pages(path):
@@ -517,9 +485,9 @@ def cold_tree(tmp_path):
 def test_warm_up_reads_the_whole_file_before_it_says_ready(actd, manager, cold_tree):
     settings = {"warmup.mode": "read", "warmup.ready": "after"}
     daemon = actd(cold_tree, settings, env=manager.env)
-    assert "warming up" in manager.next()["STATUS"]
+    assert "warming" in manager.next()["STATUS"]
     ready = manager.wait("READY")
-    assert "warming up" not in ready["STATUS"]
+    assert "warming" not in ready["STATUS"]
     size = cold_tree.stat().st_size
     warmup = daemon.stats()["warmup"]
     assert warmup == {

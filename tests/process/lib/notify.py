@@ -1,6 +1,7 @@
 """The service manager's end of NOTIFY_SOCKET."""
 
 import os
+import select
 import socket
 import time
 
@@ -64,10 +65,7 @@ class Manager:
 
     def has_more(self):
         """Is there a message now?"""
-        try:
-            return bool(self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
-        except BlockingIOError:
-            return False
+        return bool(select.select([self.sock], [], [], 0)[0])
 
     def fill(self):
         """Until there is no room for another message: how many it took."""
