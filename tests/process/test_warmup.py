@@ -190,8 +190,7 @@ def test_it_may_be_said_before(disk, manager):
         manager.wait_status(", warming ")
         disk.delay_us = 0
         daemon.wait_stat("warmup", "state", "done")
-        while "warming" in manager.wait("STATUS")["STATUS"]:
-            pass
+        eventually(lambda: "warming" not in manager.wait("STATUS")["STATUS"], "a status without")
         assert daemon.log.count("ready:") == 1
 
 

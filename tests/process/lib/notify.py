@@ -35,25 +35,28 @@ class Manager:
         if not self.path.startswith("@"):
             os.unlink(self.path)
 
-    def next(self):
+    def next(self, clock=None):
         """The next message: {name: value}; but for those about descriptors, none of which it keeps
         (lib/fd_store.py has a manager that does)."""
+        clock = clock or Clock()
         message = {"FDSTORE": "1"}
         while message.keys() & {"FDSTORE", "FDSTOREREMOVE", "BARRIER"}:
-            self.sock.settimeout(Clock().left("a notification"))
+            self.sock.settimeout(clock.left("a notification"))
             message = Message(self.sock.recv(65536).decode())
         self.heard.append(message)
         return message
 
-    def wait(self, name):
+    def wait(self, name, clock=None):
         """The first message from now on that has this name."""
-        while name not in (message := self.next()):
+        clock = clock or Clock()  # others, which come again and again, are no reason to go on
+        while name not in (message := self.next(clock)):
             pass
         return message
 
     def wait_status(self, text):
         """The first status from now on that holds this."""
-        while text not in (message := self.wait("STATUS"))["STATUS"]:
+        clock = Clock()
+        while text not in (message := self.wait("STATUS", clock))["STATUS"]:
             pass
         return message
 
