@@ -140,7 +140,7 @@ void store_remove(struct store *store, const char *name)
     snprintf(text, sizeof text, "FDSTOREREMOVE=1\nFDNAME=%s", name);
     notify_send(store->notify, text, -1);
     /* At the start there may be many of them, and nobody yet who sends what has to wait. */
-    if (store->probe < 0 && ++store->n_removed % REMOVED_AT_ONCE == 0)
+    if (store->barrier < 0 && ++store->n_removed % REMOVED_AT_ONCE == 0)
         store_settle(store);
 }
 
@@ -157,15 +157,21 @@ static int hand_pipe(const char *text)
     return r < 0 ? r : ends[0];
 }
 
+/* The first one: the manager logs a warning for each descriptor that it does not keep. */
+static void begin_probe(struct store *store)
+{
+    if (has_manager(store))
+        store->probe = hand_pipe(store, "FDSTORE=1\nFDNAME=" PROBE_NAME);
+}
+
 void store_probe(struct store *store)
 {
-    if (!store->is_on || store->probe >= 0)
+    if (!has_manager(store) || store->barrier >= 0)
         return;
-    store->probe = hand_pipe("FDSTORE=1\nFDNAME=" PROBE_NAME);
-    store->barrier = hand_pipe("BARRIER=1");
-    if (store->probe < 0 || store->barrier < 0)
-        log_warning("the service manager cannot be asked whether it keeps sockets: %s",
-                    strerror(store->probe < 0 ? -store->probe : -store->barrier));
+    fd_closep(&store->probe);
+    store_remove(store, PROBE_NAME);
+    begin_probe(store);
+    store->barrier = hand_pipe(store, "BARRIER=1");
 }
 
 bool store_is_kept(const struct store *store)
@@ -377,4 +383,5 @@ void store_take_generation(struct store *store, struct inherited *inherited, con
     }
     store->generation = taken.generation.number;
     *ret = taken;
+    begin_probe(store);
 }

@@ -20,8 +20,8 @@
 struct store {
     struct notify *notify; /* borrowed */
     uint64_t generation;   /* the number of the one that is kept; 0: none */
-    int probe, barrier;    /* owned: reading ends of pipes; -1: not asked yet */
-    unsigned n_removed;    /* before it was asked */
+    int probe, barrier;    /* owned: reading ends of pipes; barrier -1: store_probe comes yet */
+    unsigned n_removed;    /* before that */
     bool is_silent;        /* the manager did not answer in time, once */
 };
 
@@ -47,6 +47,6 @@ void store_drop_generation(struct store *store);
 
 /* Takes the generation that was kept for path out of what was inherited, if there is one that holds
  * together: whether its file is good has to be checked. What nobody knows is closed, with a
- * warning, and removed; sockets are left. ret: fd -1: there is none. */
+ * warning, and removed; sockets are left. Nothing may be kept before. ret: fd -1: there is none. */
 void store_take_generation(struct store *store, struct inherited *inherited, const char *path,
                            struct held *ret);

@@ -4,13 +4,12 @@ import contextlib
 import fcntl
 import os
 import re
-import shutil
 import socket
 import threading
 
 import pytest
 
-from lib import http, paths, reload, rpc, versions
+from lib import http, reload, rpc, versions
 from lib.bad_disk import BadDisk
 from lib.daemon import refused
 from lib.fd_store import Keeper
@@ -186,19 +185,19 @@ def test_two_of_the_same_text_come_back_as_two(service):
 def test_without_a_store_everything_is_as_without_a_manager(directory, actd):
     with contextlib.closing(Keeper(directory, max_kept=0)) as keeper:
         service = Service(keeper, directory, actd)
-        shutil.copyfile(paths.CITIES, service.path)
+        versions.put(service.path, 1)
         first = service.run()
-        eventually(lambda: keeper.names() == [], "nothing to be kept")
+        assert keeper.names() == []
         first.stop()
         assert is_clean(directory)
         second = service.run()
         assert "before the restart" not in second.log
         # Nothing is sent any more that nobody wants.
-        reload.put(paths.CITIES, service.path)
+        versions.put(service.path, 2)
         assert reload.accepted(second) == 2
         second.stop()
-        while not keeper.messages.empty():
-            assert "generation-2" not in keeper.messages.get().get("FDNAME", "")
+        eventually(lambda: len([m for m in keeper.told if "STOPPING" in m]) == 2, "the stop")
+        assert [m for m in keeper.told if "generation-2" in m.get("FDNAME", "")] == []
 
 
 def test_a_manager_that_does_not_answer_keeps_nothing(directory, actd):

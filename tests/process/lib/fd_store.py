@@ -53,6 +53,7 @@ class Keeper:
         self.max_kept = max_kept
         self.kept = []  # [(name, descriptor)]
         self.messages = queue.Queue()
+        self.told = []  # all of them
         self.lock = threading.Lock()
         self.stopping, self.stop = os.pipe()
         self.reader = threading.Thread(target=self._read, daemon=True)
@@ -67,6 +68,7 @@ class Keeper:
             message = dict(line.split("=", 1) for line in data.decode().rstrip("\n").split("\n"))
             with self.lock:
                 self._take(message, list(fds))
+            self.told.append(message)
             self.messages.put(message)
 
     def _take(self, message, fds):
@@ -161,5 +163,6 @@ class Keeper:
 
     def wait_asked(self):
         """Until actd can know that there is a store: it has been asked, and everything before."""
-        self.wait(lambda m: m.get("FDSTORE") and m.get("FDNAME") == "kept-probe")
+        for _ in range(2):  # at its begin, and when all is there
+            self.wait(lambda m: m.get("FDSTORE") and m.get("FDNAME") == "kept-probe")
         self.wait(lambda m: "BARRIER" in m)
