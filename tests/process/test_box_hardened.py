@@ -17,7 +17,7 @@ from lib.slow_disk import forget, residency
 from lib.waiting import eventually
 
 MIB = 1 << 20
-TOKEN = "a secret of more than sixteen"
+TOKEN = "0123456789abcdef0123456789abcdef"
 
 # All that can be on at the same time; what cannot has tests of its own.
 EVERYTHING = {

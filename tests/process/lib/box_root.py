@@ -118,6 +118,9 @@ def make_base(root):
     # Without one systemd takes it for the first start, and enables what distributions like to have.
     (root / "etc" / "machine-id").write_text(uuid.uuid4().hex + "\n")
     (root / "etc" / "hostname").write_text("box\n")
+    # apt's own would hold its lock when a test wants it.
+    for timer in (root / "etc" / "systemd" / "system" / "timers.target.wants").iterdir():
+        timer.unlink()
 
 
 def base():
