@@ -475,12 +475,13 @@ static void deinit(struct supervisor *supervisor)
     board_detach(&supervisor->board);
 }
 
-/* Nothing is there yet that would have to be ended. */
-static int refuse_to_start(struct notify *notify, const char *why, int error)
+/* The loop has not run, so there is nothing yet that would have to be ended. */
+static int refuse_to_start(struct supervisor *supervisor, const char *why, int error)
 {
     log_error("cannot start: %s", why);
-    readiness_refuse(notify, END_AFTER_MS, why, error);
-    notify_end(notify);
+    readiness_refuse(&supervisor->notify, END_AFTER_MS, why, error);
+    notify_end(&supervisor->notify);
+    free(supervisor);
     return EXIT_FAILURE;
 }
 
@@ -512,14 +513,14 @@ int supervisor_run(const struct config *config)
     notify_init(&supervisor->notify);
     int r = access_init(&access, config, error, sizeof error);
     if (r < 0)
-        return refuse_to_start(&supervisor->notify, error, -r);
+        return refuse_to_start(supervisor, error, -r);
     if ((r = uv_loop_init(&supervisor->loop)) < 0)
-        return refuse_to_start(&supervisor->notify, uv_strerror(r), -r);
+        return refuse_to_start(supervisor, uv_strerror(r), -r);
     notify_start(&supervisor->notify, &supervisor->loop);
     signal(SIGPIPE, SIG_IGN);
     r = start(supervisor);
     if (r < 0)
-        return refuse_to_start(&supervisor->notify, strerror(-r), -r);
+        return refuse_to_start(supervisor, strerror(-r), -r);
     uv_run(&supervisor->loop, UV_RUN_DEFAULT);
     bool is_failed = supervisor->is_failed;
     bool is_stuck = supervisor->is_stuck;
