@@ -40,7 +40,9 @@ def pytest_configure(config):
 
 # Workers take files in this order, then the others: were the last to begin a long one, a CPU would
 # have nothing to do meanwhile.
-LONGEST_FILES = ["test_page.py", "test_actctl_build.py", "test_slices.py", "test_oracle.py"]
+# The first container takes long, for its disk is made, and the others wait for that.
+LONGEST_FILES = ["test_box_install.py", "test_page.py", "test_actctl_build.py", "test_slices.py",
+                 "test_oracle.py"]
 
 
 def pytest_collection_modifyitems(config, items):

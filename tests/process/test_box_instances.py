@@ -14,7 +14,7 @@ NAMES = ["one", "my-tree"]
 
 @pytest.fixture
 def pair(box, trees):
-    """Versions 1 and 2, each with sockets of its own; TCP ports by drop-ins, as the example says."""
+    """Versions 1 and 2, each with sockets of its own; TCP ports as the example says."""
     reset(box)
     made = []
     for n, name in enumerate(NAMES):

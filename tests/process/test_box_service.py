@@ -152,7 +152,7 @@ def test_reload_of_what_does_not_run_fails(service):
 
 
 def test_a_supervisor_that_hangs_is_replaced(service):
-    service.drop_in({"Service": {"WatchdogSec": "1s"}})
+    service.drop_in({"Service": {"WatchdogSec": "2s"}})
     service.start()
     before = service.main_pid()
     there = workers(service)
@@ -163,12 +163,12 @@ def test_a_supervisor_that_hangs_is_replaced(service):
     assert service.served() == 1
     killed = service.box.wait_journal("_PID=1", f"UNIT={service.unit}",
                                       wanted=lambda e: "atchdog" in e["MESSAGE"])
-    assert "limit 1s" in killed["MESSAGE"]
+    assert "limit 2s" in killed["MESSAGE"]
 
 
 def test_who_is_watched_lives_as_long_as_it_wants(service):
-    """Its signs of life come in time: after five times the limit it is the same process."""
-    service.drop_in({"Service": {"WatchdogSec": "200ms"}})
+    """Its signs of life come in time: after three times the limit it is the same process."""
+    service.drop_in({"Service": {"WatchdogSec": "1s"}})
     service.start()
     before = service.main_pid()
     seen = set()
@@ -176,14 +176,14 @@ def test_who_is_watched_lives_as_long_as_it_wants(service):
     def watched():
         seen.add(service.show("WatchdogTimestampMonotonic"))
         first, last = min(map(int, seen)), max(map(int, seen))
-        return last - first > 1_000_000
+        return last - first > 3_000_000
 
-    eventually(watched, "signs of life for a second")
+    eventually(watched, "signs of life for three seconds")
     assert service.main_pid() == before and service.show("NRestarts") == "0"
 
 
 def test_a_worker_that_hangs_is_the_supervisors_business(service):
-    service.configure({"daemon.heartbeat_timeout_ms": 500})
+    service.configure({"daemon.heartbeat_timeout_ms": 2000})
     service.start()
     main, there = service.main_pid(), workers(service)
     os.kill(there[0], signal.SIGSTOP)

@@ -71,7 +71,7 @@ def test_restarts_under_load(service, own):
             answered = traffic.n_answered
             restart(service, times)
             eventually(lambda: traffic.n_answered > answered, "answers")
-            eventually(lambda: all(p.n_served > n for p, n in zip(probers, seen)), "all to be served")
+            eventually(lambda: all(p.n_served > n for p, n in zip(probers, seen)), "all to go on")
             for load in (traffic, *probers):
                 load.check()
     stops = stopping_times(service, since)

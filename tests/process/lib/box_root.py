@@ -45,8 +45,9 @@ def debs():
 
 
 def output(*command):
-    return subprocess.run([str(part) for part in command], check=True, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, text=True, timeout=Clock().left(command[0])).stdout
+    done = subprocess.run([str(part) for part in command], check=True, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, text=True, timeout=Clock().left(command[0]))
+    return done.stdout
 
 
 def dependencies():
