@@ -71,7 +71,9 @@ class Kept:
         self.process.stdin.flush()
 
     def console_text(self):
-        return self.console.read_text(errors="backslashreplace")
+        with contextlib.suppress(FileNotFoundError):
+            return self.console.read_text(errors="backslashreplace")
+        return "(its keeper has failed, and says why on standard error)"
 
     def end(self):
         """At once, if it has not ended; nothing is left of it."""
