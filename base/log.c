@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -142,6 +143,16 @@ static bool give_to_sink(const struct log_about *about, enum log_level level, co
     return sink(&entry);
 }
 
+/* A journal that hangs reads nothing: its lines are lost then, since loops wait for nobody. The
+ * descriptor may be shared, so it stays as it is: the one call does not block. */
+static void write_line(const char *line, size_t len)
+{
+    ssize_t n = to_journal ? send(STDERR_FILENO, line, len, MSG_DONTWAIT | MSG_NOSIGNAL) : -1;
+    if (n < 0 && (!to_journal || errno == ENOTSOCK))
+        n = write(STDERR_FILENO, line, len);
+    (void)n; /* nobody is left to hear that the log cannot be written */
+}
+
 void log_init(enum log_level level)
 {
     to_journal = is_stderr_the_journal();
@@ -231,9 +242,7 @@ void log_write(const struct log_about *about, const char *format, ...)
     at = append_escaped(line, at, sizeof line - 1, text);
     if (!give_to_sink(about, level, line + prefix, at - prefix)) {
         line[at++] = '\n';
-        /* Nobody is left to hear that the log cannot be written. */
-        ssize_t ignored = write(STDERR_FILENO, line, at);
-        (void)ignored;
+        write_line(line, at);
     }
     errno = saved;
 }

@@ -5,10 +5,13 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -134,6 +137,35 @@ static void the_journal_gets_its_own_prefix(void **state)
 }
 
 /* The variable is inherited by programs whose standard error is something else. */
+/* It may hang on the disk that queries do not wait for. */
+static void nobody_waits_for_a_journal_that_does_not_read(void **state)
+{
+    (void)state;
+    int ends[2], n = 0;
+    char buffer[4096];
+    struct pollfd reader;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    assert_int_equal(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+    become_a_service();
+    alarm(60); /* to wait is for ever */
+    for (int i = 0; i < 10000; i++)
+        log_info("line %d", i);
+    alarm(0);
+    reader = (struct pollfd){.fd = ends[0], .events = POLLIN};
+    while (poll(&reader, 1, 0) > 0 && read(ends[0], buffer, sizeof buffer) > 0)
+        n++;
+    assert_int_not_equal(n, 0);
+    /* It reads again. */
+    log_info("again");
+    ssize_t len = read(ends[0], buffer, sizeof buffer - 1);
+    buffer[len > 0 ? len : 0] = '\0';
+    assert_string_equal(buffer, "<6>again\n");
+    assert_int_equal(fcntl(ends[1], F_GETFL) & O_NONBLOCK, 0);
+    close(ends[0]);
+    log_info("and who is gone does no harm");
+    close(ends[1]);
+}
+
 static void anothers_journal_is_not_ours(void **state)
 {
     (void)state;
@@ -438,6 +470,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(control_bytes_cannot_forge_a_line, capture, release),
         cmocka_unit_test_setup_teardown(a_long_line_is_cut_and_ends, capture, release),
         cmocka_unit_test_setup_teardown(the_journal_gets_its_own_prefix, capture, release),
+        cmocka_unit_test_setup_teardown(nobody_waits_for_a_journal_that_does_not_read, capture,
+                                        release),
         cmocka_unit_test_setup_teardown(anothers_journal_is_not_ours, capture, release),
         cmocka_unit_test_setup_teardown(a_sink_gets_text_place_and_fields, capture_entries,
                                         release),
