@@ -8,6 +8,7 @@
  */
 #include "daemon/supervisor/store.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 
@@ -101,7 +102,14 @@ void store_deinit(struct store *store)
 static bool is_closed(int fd, int wait_ms)
 {
     struct pollfd poll_fd = {.fd = fd};
-    return poll(&poll_fd, 1, wait_ms) > 0 && (poll_fd.revents & POLLHUP);
+    uint64_t now = clock_ms(), end = now + (uint64_t)wait_ms;
+    int n;
+    /* Signals come when a check or a worker ends, and are the loop's. */
+    while ((n = poll(&poll_fd, 1, (int)(end - now))) < 0 && errno == EINTR) {
+        now = clock_ms();
+        now = now < end ? now : end;
+    }
+    return n > 0 && (poll_fd.revents & POLLHUP);
 }
 
 /* What it had been given it has closed. */

@@ -3,7 +3,10 @@
 import contextlib
 import fcntl
 import os
+import pathlib
 import re
+import shutil
+import signal
 import socket
 import threading
 
@@ -235,6 +238,29 @@ def test_a_port_may_change_its_role(service, keeper):
     assert http.fetch(("tcp", "127.0.0.1", port), "/livez")[0] == 200
     assert len(keeper.sockets()) == 3
     assert "closing what the service manager has kept" in second.log
+
+
+def test_a_signal_while_it_waits_for_the_manager_is_no_answer(service, keeper):
+    """To wait it asks the kernel, which any signal ends, also that of a process of ours that has
+    ended."""
+    first = service.run()
+    port = first.tcp[2]
+    first.stop()
+    settings = {**service.settings, "listen.tcp": None, "admin.tcp": f"127.0.0.1:{port}"}
+    options = keeper.options()
+    with keeper.lock:  # it does nothing meanwhile
+        second = service.actd(service.path, settings, wait=None, **options)
+        wchan = pathlib.Path(f"/proc/{second.pid}/wchan")
+
+        def is_waiting():
+            return re.search(r"poll_schedule|do_sys_poll", wchan.read_text())
+
+        eventually(is_waiting, "waiting for the manager")
+        second.send_signal(signal.SIGUSR1)
+        eventually(lambda: "does not answer" in second.log or is_waiting(), "waiting again")
+    second.wait_log("ready: ")
+    assert "does not answer" not in second.log
+    assert http.fetch(("tcp", "127.0.0.1", port), "/livez")[0] == 200
 
 
 def test_the_mode_of_a_kept_socket_is_the_configured_one(service):
