@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -112,12 +113,22 @@ const char *status_format(const struct status *status, char *text, size_t size)
     return text;
 }
 
+/* A character of n bytes. Terminals obey those of two bytes as well. */
+static bool is_control(const unsigned char *text, size_t n)
+{
+    return (n == 1 && (text[0] < 0x20 || text[0] == 0x7f)) ||
+           (n == 2 && text[0] == 0xc2 && text[1] < 0xa0);
+}
+
 void status_clean(char *text)
 {
     size_t len = strlen(text), n;
-    for (size_t i = 0; i<len; i += n> 0 ? n : 1) {
-        n = utf8_character((const uint8_t *)text + i, len - i);
-        if (n == 0 || (n == 1 && ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)))
-            text[i] = '?';
+    for (size_t i = 0; i < len; i += n) {
+        const unsigned char *at = (const unsigned char *)text + i;
+        n = utf8_character(at, len - i);
+        if (n > 0 && !is_control(at, n))
+            continue;
+        n = n > 0 ? n : 1;
+        memset(text + i, '?', n);
     }
 }

@@ -133,8 +133,9 @@ static void what_others_have_named_makes_no_line(void **state)
     struct status status = plain();
     (void)state;
     status.path = "/a\nREADY=1\x7f\xff\xc3\xa4\xc3";
-    status.refusal = "b\r\tc\xed\xa0\x80";
-    check(&status, "generation 3: /a?READY=1??\xc3\xa4?; the last reload was refused: b??c???");
+    status.refusal = "b\r\tc\xed\xa0\x80\xc2\x9b\xc2\xa0";
+    check(&status, "generation 3: /a?READY=1??\xc3\xa4?; the last reload was refused: "
+                   "b??c?????\xc2\xa0");
 }
 
 static void what_is_too_long_is_cut(void **state)
