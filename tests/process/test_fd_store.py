@@ -5,7 +5,6 @@ import fcntl
 import os
 import pathlib
 import re
-import shutil
 import signal
 import socket
 import threading
