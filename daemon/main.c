@@ -124,6 +124,8 @@ static void tell_config_error(const struct command_line *command, const char *me
         log_event(&event_cannot_start, LOG_REASON(message, 0), "cannot start: %s", message);
     else
         fprintf(stderr, "actd: %s\n", message);
+    if (!command->is_check)
+        supervisor_refuse(message);
 }
 
 static int run(const struct command_line *command)

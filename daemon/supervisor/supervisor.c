@@ -538,3 +538,11 @@ int supervisor_run(const struct config *config)
         _exit(is_failed ? EXIT_FAILURE : EXIT_SUCCESS);
     return is_failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
+
+void supervisor_refuse(const char *why)
+{
+    struct notify notify;
+    notify_init(&notify);
+    readiness_refuse(&notify, END_AFTER_MS, why, 0);
+    notify_end(&notify);
+}

@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import statistics
+import subprocess
 import time
 
 import msgpack
@@ -96,7 +97,10 @@ def test_a_start_and_a_stop(actd, manager, path):
 
 def test_a_stop_may_take_as_long_as_connections_have(actd, manager, path):
     timeout_ms = 200_000
-    actd(path, {"limits.drain_timeout_ms": timeout_ms}, env=manager.env).stop()
+    daemon = actd(path, {"limits.drain_timeout_ms": timeout_ms}, env=manager.env)
+    # What is told at the start nearly fills the queue, and nobody reads it during the stop.
+    manager.wait("READY")
+    daemon.stop()
     within_us = int(manager.wait("STOPPING")["EXTEND_TIMEOUT_USEC"])
     assert timeout_ms * 1000 < within_us < 2 * timeout_ms * 1000
 
@@ -127,10 +131,10 @@ def test_to_who_does_not_own_the_file_what_is_mapped_is_told(actd, manager, dire
     assert "resident" not in manager.wait_status(" % mapped: ")["STATUS"]
 
 
-def failed(manager, path, settings=None, **options):
+def failed(manager, path, settings=None, status=1, **options):
     """Of a start: what is told at its end."""
     with Daemon(path, settings, wait=None, env=manager.env, **options) as daemon:
-        assert daemon.wait() == 1
+        assert daemon.wait() == status
         daemon.is_crashed = True
     assert turns(manager.rest()) == ["STOPPING"]
     told = [message for message in manager.heard if "STATUS" in message][-1]
@@ -150,6 +154,17 @@ def test_a_file_that_is_missing(manager, tmp_path):
         f"cannot start: {tmp_path}/none: cannot open: No such file or directory: put a file "
         "there, or correct tree.path"
     )
+
+
+def test_a_configuration_that_is_wrong(manager, path):
+    error, status = failed(manager, path, {"tree.watch": "maybe"}, status=2)
+    assert error == 0 and "tree.watch=maybe" in status
+
+
+def test_a_configuration_that_is_checked_is_nobody_elses_business(manager):
+    checked = subprocess.run([paths.ACTD, "--check-config", "--set=tree.watch=maybe"],
+                             env=os.environ | manager.env, capture_output=True, check=False)
+    assert checked.returncode == 2 and manager.rest() == []
 
 
 def test_a_file_that_may_not_be_read(manager, path, directory):
