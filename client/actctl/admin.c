@@ -138,11 +138,12 @@ static const char *connect_remedy(const struct exchange *exchange, int error)
         return "this is no socket: --admin takes what admin.unix in actd.conf names";
     switch (error) {
     case ENOENT:
-        return "is actd running, and does admin.unix in actd.conf name this socket? (There is none "
-               "by default; --admin takes another one)";
+        return "is actd running, and is this its admin socket? It is made by actd-admin.socket, or "
+               "named by admin.unix in actd.conf; --admin takes another one";
     case EACCES:
     case EPERM:
-        return "admin.unix_mode in actd.conf says who may connect";
+        return "its group may connect: actd-admin, where it is actd-admin.socket's; else see "
+               "admin.unix_mode in actd.conf";
     default:
         return "is actd running?";
     }

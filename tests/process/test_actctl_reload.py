@@ -341,7 +341,8 @@ def test_a_socket_of_others():
         shutil.rmtree(directory)
     assert result.returncode == 3
     assert result.stderr == (f"actctl: {server.address}: cannot connect: Permission denied: "
-                             "admin.unix_mode in actd.conf says who may connect\n")
+                             "its group may connect: actd-admin, where it is actd-admin.socket's; "
+                             "else see admin.unix_mode in actd.conf\n")
 
 
 USAGE = [
