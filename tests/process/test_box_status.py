@@ -129,43 +129,31 @@ def test_what_the_watcher_does_is_a_reload(service, trees):
     assert service.served() == 2
 
 
-@pytest.fixture
-def endless(service, trees):
-    """Its next reload would take minutes."""
-    service.configure({**SLOWLY, "warmup.rate_bytes_per_s": 100, "warmup.ready": "before"})
-    service.start()
-    service.put(trees[2])
-    return service
+# Minutes for one of the trees.
+FOR_EVER = {"warmup.mode": "read", "warmup.rate_bytes_per_s": 100, "warmup.ready": "before"}
 
 
-def test_a_stop_does_not_wait_for_a_reload(endless):
-    service = endless
-    asking = reload.Asking(service)
-    Seen(service).until("reloading")
+def stop_is_at_once(service):
+    """Rather than at the end of a limit, by force."""
     service.ctl("stop")
-    assert service.show("ActiveState", "Result") == {"ActiveState": "inactive", "Result": "success"}
-    asking.leave()
+    assert service.show("ActiveState", "Result", "NRestarts") == {
+        "ActiveState": "inactive", "Result": "success", "NRestarts": "0"}
 
 
-def test_nor_for_systemctl_reload(endless):
-    """systemd ends that command, too, and takes its end for the service's; actd's own is good."""
-    service = endless
-    service.box.systemctl("reload", "--no-block", service.unit)
-    Seen(service).until("reloading")
-    service.ctl("stop")
-    assert service.show("ExecMainCode", "ExecMainStatus") == {"ExecMainCode": "1",
-                                                              "ExecMainStatus": "0"}
-    assert service.show("MainPID", "ControlPID") == {"MainPID": "0", "ControlPID": "0"}
-    service.start()
-    assert service.served() == 2
-
-
-def test_nor_for_a_start(service):
-    service.configure({**SLOWLY, "warmup.rate_bytes_per_s": 100})
+def test_a_stop_does_not_wait_for_a_start(service):
+    service.configure({**FOR_EVER, "warmup.ready": "after"})
     service.box.systemctl("start", "--no-block", service.unit)
     Seen(service).until("activating")
-    service.ctl("stop")
-    assert service.show("ActiveState", "Result") == {"ActiveState": "inactive", "Result": "success"}
+    stop_is_at_once(service)
+
+
+def test_a_stop_does_not_wait_for_a_reload(service, trees):
+    service.configure(FOR_EVER)
+    service.start()
+    service.put(trees[2])
+    service.box.systemctl("reload", "--no-block", service.unit)
+    Seen(service).until("reloading")
+    stop_is_at_once(service)
 
 
 def test_a_restart_in_the_middle_of_a_reload(service, trees):
@@ -222,7 +210,8 @@ def test_a_configuration_that_is_wrong_is_not_tried_again(service):
     assert service.show("ActiveState", "ExecMainStatus", "NRestarts") == {
         "ActiveState": "failed", "ExecMainStatus": "2", "NRestarts": "0"}
     log = service.box.run("journalctl", "-u", service.unit, "--no-pager").stdout
-    assert "test.conf" in log and "advise" in log
+    for told in (log, service.show("StatusText")):
+        assert "cannot start: " in told and "test.conf" in told and "advise" in told
 
 
 #
