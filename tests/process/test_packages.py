@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shutil
+import stat
 import subprocess
 
 import pytest
@@ -353,8 +354,9 @@ def test_a_purge_leaves_trees_and_what_is_the_operators(installation):
     assert enabled(installation) == ["other.service"]
 
 
-def test_a_purge_leaves_no_empty_directories(installation):
+def test_a_purge_leaves_no_empty_directories_and_no_sockets(installation):
     installation.path("/run/actd/two").mkdir()
+    os.mknod(installation.path("/run/actd/own.sock"), stat.S_IFSOCK | 0o660)
     installation.dpkg("--purge", "actd")
     for name in ("/etc/actd", "/var/lib/actd", "/run/actd", "/usr/share/doc/actd"):
         assert not installation.path(name).exists(), name
