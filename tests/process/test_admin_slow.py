@@ -192,13 +192,15 @@ def worker_lines(daemon):
 def test_the_level_holds_for_all_processes_also_later_ones(actd):
     daemon = actd(settings={"daemon.workers": 1})
     assert level_of(daemon) == {"level": "info"}
+    assert set_level(daemon, "debug")[0] == 200
+    daemon.wait_log("debug: log level: debug, was info")
     break_connection(daemon)
     eventually(lambda: len(worker_lines(daemon)) == 1, "the worker's line")
 
     status, _, text = set_level(daemon, "error")
     assert (status, json.loads(text)) == (200, {"level": "error"})
     assert level_of(daemon) == {"level": "error"}
-    daemon.wait_log("log level: error, was info")
+    daemon.wait_log("log level: error, was debug")
     break_connection(daemon)
     (pid,) = daemon.worker_pids()
     os.kill(pid, signal.SIGKILL)

@@ -235,17 +235,24 @@ def test_nobody_is_held_up_by_a_look(actd, directory, user):
 def test_its_time_is_a_small_part(actd, tmp_path):
     """However often it is asked for."""
     daemon = actd(sparse(tmp_path, 4 * GIB))
-    looks = [look(daemon)]
-    begins = [time.monotonic() * 1000 - looks[0]["age_ms"]]
-    while len(looks) < 3:
+
+    def ask_when():
+        """And between which times it had begun, in ms."""
+        before = time.monotonic() * 1000
         (told,) = ask(daemon)
-        began = time.monotonic() * 1000 - told["age_ms"]
-        if began > begins[-1] + looks[-1]["took_ms"] + 100:
-            looks.append(told)
-            begins.append(began)
-    for last, began, next_began in zip(looks, begins, begins[1:]):
+        return told, before - told["age_ms"], time.monotonic() * 1000 - told["age_ms"]
+
+    look(daemon)
+    looks = [ask_when()]
+    while len(looks) < 3:
+        told, earliest, latest = ask_when()
+        last, _, last_latest = looks[-1]
+        if earliest > last_latest + last["took_ms"]:
+            looks.append((told, earliest, latest))
+    for (last, earliest, _), (_, _, next_latest) in zip(looks, looks[1:]):
         assert last["took_ms"] > 10
-        assert next_began - began > max(20 * last["took_ms"], 1000) - 50
+        # Times come in whole milliseconds.
+        assert next_latest - earliest > max(20 * (last["took_ms"] - 1), 1000) - 2
 
 
 def test_nobody_looks_unless_asked_and_the_age_is_told(actd, tmp_path):
