@@ -16,7 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* How long another server that is starting is waited for: 1 s in all. */
+/* How long other servers that are starting are waited for: 1 s in all, whatever is to be bound. */
 #define LOCK_TRIES    100
 #define LOCK_RETRY_US 10000
 
@@ -66,12 +66,15 @@ static int remove_stale(const struct address *address, const char *path, char *e
  * when it listens, not between its bind and its listen. */
 static int lock_directory(const char *path)
 {
+    static unsigned n_tries;
     char copy[sizeof(struct sockaddr_un)];
     snprintf(copy, sizeof copy, "%s", path);
     int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     /* Whoever may read the directory can hold the lock: it must not hold up the start. */
-    for (unsigned i = 0; fd >= 0 && i < LOCK_TRIES && flock(fd, LOCK_EX | LOCK_NB) < 0; i++)
+    while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0 && n_tries < LOCK_TRIES) {
+        n_tries++;
         usleep(LOCK_RETRY_US);
+    }
     return fd;
 }
 

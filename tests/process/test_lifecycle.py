@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import fcntl
 import mmap
 import os
 import pathlib
@@ -12,6 +13,7 @@ import socket
 import stat
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -345,6 +347,26 @@ def test_a_live_socket_with_a_full_queue_is_not_stolen(actd, tmp_path):
         assert path.is_socket()
         for sock in waiting:
             sock.close()
+
+
+def test_who_locks_the_directory_holds_up_the_start_once(actd, directory):
+    """Anybody may who can read it; however many sockets are bound there."""
+
+    def seconds(n):
+        begin = time.monotonic()
+        sockets = [directory / f"{i}.sock" for i in range(n)]
+        daemon = actd(settings={"listen.unix": sockets, "admin.unix": None})
+        taken = time.monotonic() - begin
+        daemon.stop()
+        return taken
+
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        one, many = seconds(1), seconds(8)
+    finally:
+        os.close(lock)
+    assert many < 3 * one, (one, many)
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "link"])
