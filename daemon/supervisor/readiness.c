@@ -93,11 +93,19 @@ static void format_status(const struct readiness *readiness, char *text, size_t 
     status_format(&status, text, size);
 }
 
+/* The first generation is mapped, and locked, after it has become what is served. */
+static bool is_first_being_mapped(const struct readiness *readiness)
+{
+    const struct reload *reload = readiness->reload;
+    return reload->state == RELOAD_SWITCHING && reload->announced == 0 &&
+           clock_ms() - reload->began_ms < readiness->config->tree_check_timeout_ms;
+}
+
 /* Is it now doing what may take long, and has a limit of its own? */
 static bool is_extending(const struct readiness *readiness)
 {
     bool is_busy = readiness->reload->state == RELOAD_CHECKING ||
-                   readiness->reload->state == RELOAD_MAPPING ||
+                   readiness->reload->state == RELOAD_MAPPING || is_first_being_mapped(readiness) ||
                    warmup_is_running(readiness->warmup);
     return is_busy && (!is_told_ready(readiness) || readiness->is_reloading);
 }

@@ -20,7 +20,7 @@ from lib.notify import Manager
 from lib.processes import stopped
 from lib.reload import Asking, post, put, put_bytes
 from lib.slow_disk import SlowDisk
-from lib.waiting import eventually
+from lib.waiting import Clock, eventually
 from lib.warming import slow_enough_to_look, started, warmer_of
 
 NOBODY = 65534
@@ -244,6 +244,23 @@ def test_a_stop_while_it_starts(manager, disk):
         disk.go_on()
     assert turns(manager.rest()) == ["STOPPING"]
     assert manager.heard[-1] == STOPPED
+
+
+def test_a_start_that_reads_and_locks_the_file(disk, manager):
+    """Its workers do, after the check; with signs of life for whoever waits."""
+    disk.forget()
+    disk.delay_us = slow_enough_to_look
+    settings = {"tree.mlock": "yes", "daemon.workers": 1}
+    with Daemon(disk.path, settings, wait=None, env=manager.env) as daemon:
+        clock = Clock()
+        message = manager.wait("EXTEND_TIMEOUT_USEC", clock)
+        while "checking" in message["STATUS"]:
+            message = manager.wait("EXTEND_TIMEOUT_USEC", clock)
+        assert "READY" not in message and int(message["EXTEND_TIMEOUT_USEC"]) == 60_000_000
+        assert "serving 0 of 1 workers, taking over a file" in message["STATUS"]
+        disk.delay_us = 0
+        manager.wait("READY")
+        daemon.stop()
 
 
 # A warm-up.
