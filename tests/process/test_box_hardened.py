@@ -196,7 +196,7 @@ def test_nothing_is_unknown_because_of_the_sandbox(service, big):
 
 
 def test_where_pages_are_is_told_as_the_kernel_tells_root(service, big, disk):
-    service.configure({**EVERYTHING, "warmup.mode": "none"})
+    service.configure({**EVERYTHING, "warmup.mode": "none", "log.level": "debug"})
     path = disk / "tree.act"
     os.sync()
     forget(path)

@@ -108,10 +108,10 @@ def test_a_life_in_good_order(service, trees):
 
 
 def test_every_entry_has_its_place_and_lines_of_workers_tell_which(service):
-    since = service.box.now()
+    service.configure({"log.level": "debug"})
     log = Log(service)
     service.start()
-    entries = service.box.journal("SYSLOG_IDENTIFIER=actd", since=since)
+    entries = service.box.journal("SYSLOG_IDENTIFIER=actd", since=log.since)
     assert len(entries) > 4
     for entry in entries:
         log.check(entry)
