@@ -26,6 +26,9 @@ SYSTEM_PACKAGES = ["systemd", "systemd-sysv", "dbus"]
 LEFT_OUT = ["/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/man/*", "/usr/share/info/*",
             "/usr/share/zoneinfo/*"]
 
+# How long what fetches packages may take: it is not about us.
+MAKE_S = 900
+
 TOOLS = {"systemd-nspawn": "systemd-container", "mmdebstrap": "mmdebstrap", "nsenter": "util-linux",
          "apt-get": "apt", "dpkg-deb": "dpkg"}
 
@@ -73,7 +76,8 @@ def sources():
 
     found = look()
     if not found:
-        subprocess.run(["apt-get", "-qq", "update"], check=True, stdin=subprocess.DEVNULL)
+        subprocess.run(["apt-get", "-qq", "update"], check=True, stdin=subprocess.DEVNULL,
+                       timeout=MAKE_S)
         found = look()
     if not found:
         pytest.skip("needs Debian's own package sources: apt has none")
@@ -114,7 +118,7 @@ def make_base(root):
                "--dpkgopt=force-unsafe-io",
                *[f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]]
     made = subprocess.run([*command, suite, root, "-"], input=lines, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=MAKE_S)
     assert made.returncode == 0, f"mmdebstrap failed:\n{made.stdout}"
     # Without one systemd takes it for the first start, and enables what distributions like to have.
     (root / "etc" / "machine-id").write_text(uuid.uuid4().hex + "\n")
