@@ -4,6 +4,7 @@ A test that cannot run here skips and names what is missing; with ACTD_TEST_NO_S
 failure.
 """
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -15,6 +16,8 @@ import pytest
 import lib.seed  # noqa: F401: here, so that the workers of pytest-xdist find it drawn
 from lib import paths
 from lib.daemon import Daemon
+from lib.notify import Manager
+from lib.slow_disk import SlowDisk
 
 # The same examples in every run; ACTD_TEST_RANDOM=1 looks for new ones.
 hypothesis.settings.register_profile(
@@ -103,6 +106,20 @@ def actd():
     finally:
         for daemon in started:
             daemon.kill()
+
+
+@pytest.fixture
+def disk(tmp_path, tree):
+    """The tree of the file's tests, on a disk that is as slow as they say."""
+    with SlowDisk(tmp_path, tree.path) as mounted:
+        yield mounted
+
+
+@pytest.fixture
+def manager(tmp_path):
+    """A service manager, for env=manager.env."""
+    with contextlib.closing(Manager(tmp_path)) as listening:
+        yield listening
 
 
 @pytest.fixture(scope="module")

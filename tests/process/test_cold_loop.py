@@ -8,7 +8,6 @@ import time
 import pytest
 
 from lib import cold, rpc
-from lib.slow_disk import SlowDisk
 from lib.waiting import eventually
 
 DELAY_US = 20000
@@ -18,12 +17,6 @@ DELAY_US = 20000
 def tree(tmp_path_factory):
     """Each value is mostly on a page of its own."""
     return cold.build(tmp_path_factory.mktemp("cold") / "tree.act", 4000, 2800)
-
-
-@pytest.fixture
-def disk(tmp_path, tree):
-    with SlowDisk(tmp_path, tree.path) as mounted:
-        yield mounted
 
 
 Seen = collections.namedtuple("Seen", "times faults loop cold reads method")

@@ -21,12 +21,6 @@ def tree(request, tmp_path_factory):
     return cold.build(path, 4000 if value_bytes else 100_000, value_bytes)
 
 
-@pytest.fixture
-def disk(tmp_path, tree):
-    with SlowDisk(tmp_path, tree.path) as mounted:
-        yield mounted
-
-
 def n_turns(daemon):
     return daemon.stat("loop", "turns")
 

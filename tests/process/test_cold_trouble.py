@@ -9,19 +9,12 @@ import pytest
 
 from lib import cold, http, reload, rpc
 from lib.processes import is_gone, wait_gone
-from lib.slow_disk import SlowDisk
 from lib.waiting import eventually
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     return cold.build(tmp_path_factory.mktemp("cold") / "tree.act", 4000, 2000)
-
-
-@pytest.fixture
-def disk(tmp_path, tree):
-    with SlowDisk(tmp_path, tree.path) as mounted:
-        yield mounted
 
 
 def warm(client, tree, n=4):

@@ -19,7 +19,6 @@ import pytest
 
 from lib import http, paths, rpc
 from lib.daemon import can_connect, is_sanitized, refused
-from lib.notify import Manager
 from lib.tree_data import oracle_of
 from lib.waiting import DEADLINE_S, Clock, Deadline, eventually
 
@@ -464,12 +463,6 @@ def test_ipv6_is_served(actd):
 
 
 # Warm-up.
-
-
-@pytest.fixture
-def manager(tmp_path):
-    with contextlib.closing(Manager(tmp_path)) as listening:
-        yield listening
 
 
 def resident_pages(path):

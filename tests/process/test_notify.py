@@ -19,7 +19,6 @@ from lib.daemon import Daemon
 from lib.notify import Manager
 from lib.processes import stopped
 from lib.reload import Asking, post, put, put_bytes
-from lib.slow_disk import SlowDisk
 from lib.waiting import Clock, eventually
 from lib.warming import slow_enough_to_look, started, warmer_of
 
@@ -39,18 +38,6 @@ def path(tmp_path, tree):
     """A copy of it, which may be replaced."""
     put(tree.path, tmp_path / "served.act")
     return tmp_path / "served.act"
-
-
-@pytest.fixture
-def disk(tmp_path, tree):
-    with SlowDisk(tmp_path, tree.path) as mounted:
-        yield mounted
-
-
-@pytest.fixture
-def manager(tmp_path):
-    with contextlib.closing(Manager(tmp_path)) as listening:
-        yield listening
 
 
 @pytest.fixture

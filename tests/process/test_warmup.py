@@ -14,9 +14,8 @@ import pytest
 from lib import cold, http, paths
 from lib.cgroup import MemoryLimit
 from lib.daemon import environment, is_sanitized
-from lib.notify import Manager
 from lib.processes import wait_gone
-from lib.slow_disk import SlowDisk, residency
+from lib.slow_disk import residency
 from lib.waiting import Clock, eventually
 from lib.warming import is_there, is_warming, slow_enough_to_look, started, warmer_of, was_read
 
@@ -26,19 +25,6 @@ PAGE = cold.PAGE
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     return cold.build(tmp_path_factory.mktemp("warmup") / "tree.act", 2000, 2000)
-
-
-@pytest.fixture
-def disk(tmp_path, tree):
-    with SlowDisk(tmp_path, tree.path) as mounted:
-        yield mounted
-
-
-@pytest.fixture
-def manager(tmp_path):
-    manager = Manager(tmp_path)
-    yield manager
-    manager.close()
 
 
 @pytest.fixture

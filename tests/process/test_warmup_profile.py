@@ -9,7 +9,7 @@ import pytest
 
 from lib import cold, profile_writer
 from lib.daemon import Daemon
-from lib.slow_disk import SlowDisk, residency
+from lib.slow_disk import residency
 
 PAGE = cold.PAGE
 NOBODY = 65534
@@ -18,12 +18,6 @@ NOBODY = 65534
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     return cold.build(tmp_path_factory.mktemp("profile") / "tree.act", 2000, 2000)
-
-
-@pytest.fixture
-def disk(tmp_path, tree):
-    with SlowDisk(tmp_path, tree.path) as mounted:
-        yield mounted
 
 
 @pytest.fixture
