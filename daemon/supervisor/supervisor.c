@@ -7,22 +7,26 @@
  * process ends with status 1.
  *
  * Stop: on SIGTERM or SIGINT the listeners are closed after what was queued is passed on; every
- * worker answers what has arrived on its connections and ends. After half of drain_timeout_ms they
- * answer with DRAINING, after all of it, or on a second signal, they cut connections. Who still
- * lives a moment later is killed. What is in memory is saved for the last time meanwhile; where
- * only the workers' mappings tell it, they begin to drain when it has been looked at.
+ * worker answers what has arrived on its connections and ends, a moment later where somebody has
+ * just connected. After half of drain_timeout_ms they answer with DRAINING, after all of it, or on
+ * a second signal, they cut connections. Who still lives a moment later is killed. What is in
+ * memory is saved for the last time meanwhile; where only the workers' mappings tell it, they begin
+ * to drain when it has been looked at.
  */
 #include "daemon/supervisor/supervisor.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/admin/access.h"
+#include "daemon/admin/admin.h"
+#include "daemon/events.h"
 #include "daemon/stats.h"
 #include "daemon/supervisor/census.h"
 #include "daemon/supervisor/crew.h"
 #include "daemon/supervisor/inherited.h"
 #include "daemon/supervisor/intake.h"
 #include "daemon/supervisor/notify.h"
+#include "daemon/supervisor/readiness.h"
 #include "daemon/supervisor/reload.h"
 #include "daemon/supervisor/sampler.h"
 #include "daemon/supervisor/sockets.h"
@@ -45,10 +49,9 @@
 #define BUSY_MS 60000
 /* How long workers stay as they are for the last look at what they have mapped. */
 #define LOOK_MS 2000
-/* Beyond the time that a warm-up may be silent, for the service manager. */
-#define NOTICE_MS 60000
-
-#define N_SIGNALS 4
+/* How long a connection may be there until its first request is. */
+#define NEWCOMER_MS 250
+#define N_SIGNALS   4
 
 struct supervisor {
     const struct config *config;
@@ -119,8 +122,7 @@ static void close_handles(struct supervisor *supervisor)
     block_signals();
     /* For the threads: the last save takes as long as it comes on. */
     notify_busy(&supervisor->notify, BUSY_MS);
-    for (unsigned i = 0; i < supervisor->n_admin; i++)
-        admin_stop(supervisor->admin[i]);
+    sockets_close_admin(&supervisor->sockets);
     sampler_stop(&supervisor->sampler);
     supervisor->is_stuck = !census_stop(&supervisor->census);
     reload_stop(&supervisor->reload);
@@ -163,20 +165,31 @@ static void drain_crew(struct supervisor *supervisor)
     crew_drain(&supervisor->crew);
 }
 
-static void on_looked(void *context)
-{
-    drain_crew(context);
-}
-
-static void on_look_end(uv_timer_t *timer)
+static void on_time_to_drain(uv_timer_t *timer)
 {
     drain_crew(timer->data);
+}
+
+/* Workers end connections on which nothing is asked: who has just come is about to. */
+static void drain_crew_soon(struct supervisor *supervisor)
+{
+    uint64_t passed = clock_ms() - supervisor->intake.last_ms;
+    if (supervisor->is_crew_draining || passed >= NEWCOMER_MS)
+        drain_crew(supervisor);
+    else
+        uv_timer_start(&supervisor->drain, on_time_to_drain, NEWCOMER_MS - passed, 0);
+}
+
+static void on_looked(void *context)
+{
+    drain_crew_soon(context);
 }
 
 /* From the begin of the stop to the end of the process, at most. */
 static uint64_t end_within_ms(const struct supervisor *supervisor)
 {
-    return LOOK_MS + supervisor->config->limits_drain_timeout_ms + KILL_AFTER_MS + 3 * END_AFTER_MS;
+    return LOOK_MS + NEWCOMER_MS + supervisor->config->limits_drain_timeout_ms + KILL_AFTER_MS +
+           3 * END_AFTER_MS;
 }
 
 static void drain(struct supervisor *supervisor)
@@ -194,13 +207,13 @@ static void drain(struct supervisor *supervisor)
     reload_stop(&supervisor->reload);
     sockets_close_listeners(&supervisor->sockets);
     if (is_looking)
-        uv_timer_start(&supervisor->drain, on_look_end, LOOK_MS, 0);
+        uv_timer_start(&supervisor->drain, on_time_to_drain, LOOK_MS, 0);
     else
-        drain_crew(supervisor);
+        drain_crew_soon(supervisor);
 }
 
-/* why: what the log has been told. error: errno, or 0: it has none. */
-static void fail(struct supervisor *supervisor, const char *why, int error)
+/* error: errno, or 0: it has none. The log has been told why. */
+static void end_failed(struct supervisor *supervisor, const char *why, int error)
 {
     if (supervisor->is_failed)
         return;
@@ -208,6 +221,13 @@ static void fail(struct supervisor *supervisor, const char *why, int error)
     supervisor->failure_error = error;
     supervisor->is_failed = true;
     drain(supervisor);
+}
+
+static void fail(struct supervisor *supervisor, const char *why, int error)
+{
+    if (!supervisor->is_failed)
+        log_event(&event_cannot_start, LOG_REASON(why, error), "cannot start: %s", why);
+    end_failed(supervisor, why, error);
 }
 
 static void log_statistics(const struct supervisor *supervisor)
@@ -286,7 +306,7 @@ static void on_reload_done(void *context, bool is_accepted, const char *text)
     if (is_accepted)
         sampler_generation(&supervisor->sampler, &supervisor->board.head->generation);
     if (!is_accepted && supervisor->reload.current.fd < 0)
-        fail(supervisor, text, supervisor->reload.error);
+        end_failed(supervisor, text, supervisor->reload.error);
     else
         readiness_on_reload(&supervisor->readiness, is_accepted);
 }
@@ -316,9 +336,11 @@ static void on_crew_change(void *context)
     }
     if (!supervisor->is_open && supervisor->reload.current.fd >= 0) {
         supervisor->is_open = true;
-        int r = open_sockets(supervisor);
+        char error[1024];
+        int r = sockets_open(&supervisor->sockets, &supervisor->loop, &supervisor->inherited,
+                             &supervisor->sources, error, sizeof error);
         if (r < 0) {
-            fail(supervisor, log_last_error(), -r);
+            fail(supervisor, error, -r);
             return;
         }
     }
@@ -330,7 +352,6 @@ static void on_never_served(void *context)
     struct supervisor *supervisor = context;
     if (supervisor->readiness.is_ready)
         return;
-    log_error("cannot start: a worker ended before it served");
     fail(supervisor, "a worker ended before it served: its own line in the log tells why", 0);
 }
 
@@ -428,6 +449,9 @@ static int start(struct supervisor *supervisor)
     supervisor->crew.context = supervisor;
     if ((r = reload_init(&supervisor->reload, &supervisor->crew)) < 0)
         return r;
+    store_take_generation(&supervisor->store, &supervisor->inherited, config->tree_path,
+                          &supervisor->reload.stored);
+    supervisor->reload.store = &supervisor->store;
     supervisor->reload.on_round = on_round;
     supervisor->reload.on_done = on_reload_done;
     supervisor->reload.on_damage = on_damage;
@@ -448,7 +472,8 @@ static int start(struct supervisor *supervisor)
     r = census_start(&supervisor->census, &supervisor->loop, &supervisor->board,
                      &supervisor->reload);
     if (r < 0) /* it tells nothing, and saves nothing then */
-        log_warning("cannot look at which pages are in memory: %s", strerror(-r));
+        log_with(LOG_LEVEL_WARNING, LOG_ERRNO(r), "cannot look at which pages are in memory: %s",
+                 strerror(-r));
     r = crew_start(&supervisor->crew);
     if (r < 0) {
         char why[128];
@@ -478,9 +503,11 @@ static void deinit(struct supervisor *supervisor)
 /* The loop has not run, so there is nothing yet that would have to be ended. */
 static int refuse_to_start(struct supervisor *supervisor, const char *why, int error)
 {
-    log_error("cannot start: %s", why);
+    log_event(&event_cannot_start, LOG_REASON(why, error), "cannot start: %s", why);
     readiness_refuse(&supervisor->notify, END_AFTER_MS, why, error);
     notify_end(&supervisor->notify);
+    sockets_deinit(&supervisor->sockets);
+    inherited_deinit(&supervisor->inherited);
     free(supervisor);
     return EXIT_FAILURE;
 }
@@ -504,18 +531,15 @@ static int prepare(struct supervisor *supervisor, const struct config *config, c
 int supervisor_run(const struct config *config)
 {
     char error[1024];
-    struct access access;
     struct supervisor *supervisor = calloc(1, sizeof *supervisor);
     if (!supervisor) {
-        log_error("cannot start: out of memory");
+        log_event(&event_cannot_start, LOG_REASON("out of memory", ENOMEM),
+                  "cannot start: out of memory");
         return EXIT_FAILURE;
     }
-    notify_init(&supervisor->notify);
-    int r = access_init(&access, config, error, sizeof error);
+    int r = prepare(supervisor, config, error, sizeof error);
     if (r < 0)
         return refuse_to_start(supervisor, error, -r);
-    if ((r = uv_loop_init(&supervisor->loop)) < 0)
-        return refuse_to_start(supervisor, uv_strerror(r), -r);
     notify_start(&supervisor->notify, &supervisor->loop);
     signal(SIGPIPE, SIG_IGN);
     r = start(supervisor);
