@@ -32,7 +32,7 @@ static const struct {
 
 static _Atomic int max_level = LOG_LEVEL_INFO;
 static bool to_journal;
-static _Thread_local char last_error[1024];
+static log_sink sink;
 static char process_name[32]; /* with ": " behind it, or "" */
 
 /* Held for as long as it takes to copy: nothing is called meanwhile. */
@@ -200,9 +200,15 @@ bool log_is_enabled(enum log_level level)
     return (int)level <= max_level;
 }
 
-const char *log_last_error(void)
+bool log_is_due(struct log_pace *pace, uint64_t *ret_n)
 {
-    return last_error;
+    uint64_t now = clock_ms();
+    pace->n++;
+    if (pace->told_ms > 0 && now - pace->told_ms < PACE_MS)
+        return false;
+    *ret_n = pace->n;
+    *pace = (struct log_pace){.told_ms = now};
+    return true;
 }
 
 const char *log_level_name(enum log_level level)
@@ -235,10 +241,8 @@ void log_write(const struct log_about *about, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    if (level == LOG_LEVEL_ERROR)
-        last_error[append_escaped(last_error, 0, sizeof last_error - 1, text)] = '\0';
-    size_t at = write_prefix(line, sizeof line, level);
-    at = append_escaped(line, at, sizeof line - 1, process_name);
+    size_t prefix = write_prefix(line, sizeof line, level);
+    size_t at = append_escaped(line, prefix, sizeof line - 1, process_name);
     at = append_escaped(line, at, sizeof line - 1, text);
     if (!give_to_sink(about, level, line + prefix, at - prefix)) {
         line[at++] = '\n';

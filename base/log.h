@@ -78,8 +78,6 @@ void log_set_context(struct log_field field);
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
 bool log_is_enabled(enum log_level level);
-/* The last error of this thread, cut to fit and without control bytes; "": there was none. */
-const char *log_last_error(void);
 
 /* For what others can provoke as often as they like. One owner, no threads. */
 struct log_pace {

@@ -220,12 +220,6 @@ int config_set(struct config *config, const char *assignment, struct config_erro
 
 int config_finish(struct config *config, struct config_error *error)
 {
-    if (!config->tree_path) {
-        snprintf(error->message, sizeof error->message,
-                 "tree.path is not set: name the ACT file to serve, in the configuration file or "
-                 "by --set tree.path=FILE");
-        return CONFIG_BAD;
-    }
     if (config->limits_max_buffer_bytes < 4 * config->limits_max_request_bytes) {
         snprintf(error->message, sizeof error->message,
                  "limits.max_buffer_bytes (%llu) must be at least four times "

@@ -128,8 +128,7 @@ int config_read_file(struct config *config, const char *path, struct config_erro
 /* One "section.key=value" of the command line. 0 or CONFIG_BAD. */
 int config_set(struct config *config, const char *assignment, struct config_error *error);
 
-/* What only the whole can tell: required options, options that do not fit together. 0 or
- * CONFIG_BAD. */
+/* What only the whole can tell: options that do not fit together. 0 or CONFIG_BAD. */
 int config_finish(struct config *config, struct config_error *error);
 /* Where to listen if no address is configured, and none is inherited either. */
 void config_default_address(struct address *ret);

@@ -12,7 +12,7 @@ test_packages="libcmocka-dev python3 python3-pytest python3-pytest-xdist python3
     python3-msgpack python3-pynvim clang-format groff-base mandoc man-db procps util-linux curl
     liblmdb-dev libcdb-dev gnuplot-nox lua5.1 lua-mpack lua-socket neovim libfuse3-dev fuse3
     e2fsprogs mount vmtouch util-linux-extra prometheus chromium fonts-dejavu-core lintian binutils
-    systemd systemd-container mmdebstrap strace"
+    systemd strace systemd-container mmdebstrap"
 # npm may have come with another nodejs than Debian's.
 command -v npm >/dev/null || test_packages="$test_packages nodejs npm"
 # And what takes 450 MB, so that only the long tests use it.

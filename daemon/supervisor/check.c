@@ -48,14 +48,33 @@ static void on_end(void *context, const struct helper_end *end)
 
 static int start(struct check *check, char *const args[], int fd)
 {
-    char *const args[] = {(char[]){"actd: checker"}, (char[]){"--checker"}, NULL};
     check->helper.what = "checking it";
     check->helper.on_message = on_message;
     check->helper.on_end = on_end;
     check->helper.context = check;
     check->checked_bytes = check->total_bytes = 0;
     check->error = 0;
-    return helper_start(&check->helper, args, -1);
+    return helper_start(&check->helper, args, fd);
+}
+
+int check_start(struct check *check)
+{
+    char *const args[] = {(char[]){"actd: checker"}, (char[]){"--checker"}, NULL};
+    return start(check, args, -1);
+}
+
+int check_start_held(struct check *check, const struct held *held)
+{
+    char *const args[] = {(char[]){"actd: checker"}, (char[]){"--checker"}, (char[]){"held"}, NULL};
+    struct control_message message = {.type = CONTROL_GENERATION,
+                                      .number = held->generation.number,
+                                      .generation = held->generation};
+    int r = start(check, args, held->fd);
+    if (r == 0 && (r = helper_say(&check->helper, &message)) != 0) {
+        helper_stop(&check->helper);
+        r = r < 0 ? r : -EAGAIN;
+    }
+    return r;
 }
 
 void check_cancel(struct check *check)

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "daemon/events.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -177,7 +178,10 @@ static void say_ready(struct readiness *readiness)
 {
     readiness->n_ticks = 0;
     say(readiness, "READY=1\n");
-    log_info("ready: %s", readiness->told);
+    log_event(&event_ready,
+              LOG_FIELDS(log_field_number("IDENTITY", readiness->board->head->generation.identity),
+                         log_field_number("WORKERS", crew_n_serving(readiness->crew))),
+              "ready: %s", readiness->told);
 }
 
 /* warmup.ready = after, and nothing is to be waited for any more. */

@@ -71,7 +71,7 @@ static void refuse(struct reload *reload, const char *text)
         return;
     reload_describe(reload, serving, sizeof serving);
     log_event(reload->current.fd < 0 ? &event_cannot_start : &event_generation_refused,
-              LOG_REASON(text, 0), "%s; %s", text, serving);
+              LOG_REASON(text, reload->error), "%s; %s", text, serving);
     bool is_warming = reload->state == RELOAD_WARMING;
     if (reload->candidate.fd >= 0)
         crew_say(reload->crew, CONTROL_DISCARD, reload->candidate.generation.number);
@@ -93,10 +93,15 @@ static void announce(struct reload *reload)
     const struct generation *generation = &reload->current.generation;
     reload->announced = generation->number;
     crew_say(reload->crew, CONTROL_ANNOUNCE, generation->number);
-    log_info("generation %" PRIu64 " (identity %" PRIu64 "): %s, %" PRIu64
-             " bytes%s: all workers serve it, after %" PRIu64 " ms",
-             generation->number, generation->identity, reload->board->config->tree_path,
-             generation->size_bytes, held_text(generation), clock_ms() - reload->began_ms);
+    uint64_t took_ms = clock_ms() - reload->began_ms;
+    log_event(&event_generation_served,
+              LOG_FIELDS(log_field_number("IDENTITY", generation->identity),
+                         log_field_number("SIZE_BYTES", generation->size_bytes),
+                         log_field_number("DURATION_MS", took_ms)),
+              "generation %" PRIu64 " (identity %" PRIu64 "): %s, %" PRIu64
+              " bytes%s: all workers serve it, after %" PRIu64 " ms",
+              generation->number, generation->identity, reload->board->config->tree_path,
+              generation->size_bytes, held_text(generation), took_ms);
     reload->board->own_head->n_refused += reload->path_error[0] != '\0';
     finish(reload, true, reload->path_error);
     reload->path_error[0] = '\0';
@@ -142,9 +147,9 @@ static void make_current(struct reload *reload)
     head->generation = reload->current.generation;
     head->is_damaged = false;
     board_text_set(&head->damage, "");
+    log_set_context(log_field_number("GENERATION", head->generation.number));
     store_keep_generation(reload->store, &reload->current, reload->board->config->tree_path);
-    if (reload->current.generation.remark[0] != '\0')
-        log_warning("%s: %s", reload->board->config->tree_path, reload->current.generation.remark);
+    tell_remark(reload->board->config, &head->generation);
     watcher_enable(&reload->watcher, reload->board->config->tree_watch);
     show(reload, RELOAD_SWITCHING);
     warmup_cancel(reload->warmup); /* of what was served before */
@@ -239,8 +244,9 @@ static void give_up_stored(struct reload *reload, const char *text)
 {
     char path_error[BOARD_TEXT_BYTES];
     memcpy(path_error, reload->path_error, sizeof path_error);
-    log_warning("generation %" PRIu64 " from before the restart is of no use either: %s",
-                reload->stored.generation.number, text);
+    log_with(LOG_LEVEL_WARNING, LOG_OF(reload->stored.generation.number),
+             "generation %" PRIu64 " from before the restart is of no use either: %s",
+             reload->stored.generation.number, text);
     store_drop_generation(reload->store);
     drop(&reload->stored);
     reload->is_falling_back = false;
@@ -251,11 +257,13 @@ static void give_up_stored(struct reload *reload, const char *text)
 /* It keeps its number: to clients nothing has happened. */
 static void serve_stored(struct reload *reload, int fd, const struct generation *generation)
 {
-    log_warning("%s; generation %" PRIu64 " (identity %" PRIu64 ", %" PRIu64
-                " bytes), the last good one from before the restart, is served until a good file "
-                "is there",
-                reload->path_error, generation->number, generation->identity,
-                generation->size_bytes);
+    log_set_context(log_field_number("GENERATION", reload->stored.generation.number));
+    log_event(&event_generation_refused, LOG_REASON(reload->path_error, reload->error),
+              "%s; generation %" PRIu64 " (identity %" PRIu64 ", %" PRIu64
+              " bytes), the last good one from before the restart, is served until a good file "
+              "is there",
+              reload->path_error, reload->stored.generation.number, generation->identity,
+              generation->size_bytes);
     reload->candidate = (struct held){.generation = *generation, .fd = fd};
     reload->candidate.generation.number = reload->last_number = reload->stored.generation.number;
     drop(&reload->stored);
@@ -318,6 +326,10 @@ static void on_timeout(uv_timer_t *timer)
              reload->state == RELOAD_CHECKING ? "checking" : "mapping",
              reload->board->config->tree_check_timeout_ms);
     check_cancel(&reload->check);
+    if (reload->is_falling_back) {
+        give_up_stored(reload, text);
+        return;
+    }
     reload->error = ETIMEDOUT;
     refuse(reload, text);
 }
@@ -506,7 +518,7 @@ int reload_init(struct reload *reload, struct crew *crew)
 {
     const struct config *config = crew->board->config;
     *reload = (struct reload){.crew = crew, .board = crew->board};
-    reload->current.fd = reload->candidate.fd = -1;
+    reload->current.fd = reload->candidate.fd = reload->stored.fd = -1;
     reload->check = (struct check){.helper = {.loop = crew->loop,
                                               .config_fd = crew->config_fd,
                                               .environment = crew->environment},

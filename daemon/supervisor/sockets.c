@@ -232,13 +232,13 @@ static void drop_kept(struct sockets *sockets, struct inherited *inherited)
         store_settle(sockets->store);
 }
 
-static int bind_one(struct sockets *sockets, struct sockets_place *place)
+static int bind_one(struct sockets *sockets, struct sockets_place *place, char *error, size_t size)
 {
-    char error[1024], name[INHERITED_NAME_BYTES];
+    char name[INHERITED_NAME_BYTES], why[1024];
     struct listen_options options = options_of(sockets, place);
-    int r = listen_socket_open(&place->socket, &options, error, sizeof error);
+    int r = listen_socket_open(&place->socket, &options, why, sizeof why);
     if (r < 0) {
-        log_error("%s%s", place->role == SOCKETS_ADMIN ? "admin endpoint: " : "", error);
+        snprintf(error, size, "%s%s", place->role == SOCKETS_ADMIN ? "admin endpoint: " : "", why);
         return r;
     }
     name_of(place, name, sizeof name);
@@ -254,13 +254,15 @@ static void warn_if_public(const struct sockets_place *place)
     if (getsockname(place->socket.fd, (struct sockaddr *)&bound, &len) < 0 ||
         address_is_local((struct sockaddr *)&bound))
         return;
-    log_warning("%s is not an address of this machine alone: anybody who reaches it can read %s. "
-                "Listen on 127.0.0.1, or see that only those reach it who may",
-                place->socket.text,
-                is_data ? "every key" : "all statistics, and keys of slow requests");
+    log_with(LOG_LEVEL_WARNING, LOG_FIELDS(log_field_text("ADDRESS", place->socket.text)),
+             "%s is not an address of this machine alone: anybody who reaches it can read %s. "
+             "Listen on 127.0.0.1, or see that only those reach it who may",
+             place->socket.text,
+             is_data ? "every key" : "all statistics, and keys of slow requests");
 }
 
-static int start_listener(struct sockets *sockets, uv_loop_t *loop, struct sockets_place *place)
+static int start_listener(struct sockets *sockets, uv_loop_t *loop, struct sockets_place *place,
+                          char *error, size_t size)
 {
     struct listener *listener = &sockets->listeners[sockets->n_listeners];
     listener->on_connection = sockets->on_connection;
@@ -268,53 +270,59 @@ static int start_listener(struct sockets *sockets, uv_loop_t *loop, struct socke
     listener->context = sockets->context;
     int r = listener_init(listener, loop, &place->socket);
     if (r < 0) {
-        log_error("%s: %s", place->socket.text, uv_strerror(r));
+        snprintf(error, size, "%s: %s", place->socket.text, uv_strerror(r));
         return r;
     }
     sockets->n_listeners++;
-    log_info("listening on %s%s", listener->socket.text,
+    log_with(LOG_LEVEL_INFO, LOG_FIELDS(log_field_text("ADDRESS", listener->socket.text)),
+             "listening on %s%s", listener->socket.text,
              place->address ? "" : ", from the service manager");
     return 0;
 }
 
 static int start_admin(struct sockets *sockets, uv_loop_t *loop,
-                       const struct admin_sources *sources, struct sockets_place *place)
+                       const struct admin_sources *sources, struct sockets_place *place,
+                       char *error, size_t size)
 {
     char text[ADDRESS_TEXT_MAX];
     snprintf(text, sizeof text, "%s", place->socket.text);
     int r = admin_start(loop, &place->socket, sources, &sockets->admin[sockets->n_admin]);
     if (r < 0) {
-        log_error("admin endpoint: %s: cannot start: %s", text, strerror(-r));
+        snprintf(error, size, "admin endpoint: %s: cannot start: %s", text, strerror(-r));
         return r;
     }
     sockets->n_admin++;
-    log_info("admin endpoint on %s%s", text, place->address ? "" : ", from the service manager");
+    log_with(LOG_LEVEL_INFO, LOG_FIELDS(log_field_text("ADDRESS", text)), "admin endpoint on %s%s",
+             text, place->address ? "" : ", from the service manager");
     return 0;
 }
 
 int sockets_open(struct sockets *sockets, uv_loop_t *loop, struct inherited *inherited,
-                 const struct admin_sources *sources)
+                 const struct admin_sources *sources, char *error, size_t error_size)
 {
     size_t n = sockets->n_places;
     int r = 0;
     struct sockets_place *places = sockets->places;
     bool *is_wanted = calloc(n, sizeof *is_wanted);
-    if (!is_wanted)
+    if (!is_wanted) {
+        snprintf(error, error_size, "out of memory");
         return -ENOMEM;
+    }
     for (size_t i = 0; i < n; i++)
         if ((is_wanted[i] = is_needed(sockets, &places[i])))
             reuse(sockets, inherited, &places[i]);
     drop_kept(sockets, inherited);
     for (size_t i = 0; r == 0 && i < n; i++)
         if (is_wanted[i] && places[i].socket.fd < 0)
-            r = bind_one(sockets, &places[i]);
+            r = bind_one(sockets, &places[i], error, error_size);
     free(is_wanted);
     for (size_t i = 0; r == 0 && i < n; i++) {
         if (places[i].socket.fd < 0)
             continue;
         warn_if_public(&places[i]);
-        r = places[i].role == SOCKETS_DATA ? start_listener(sockets, loop, &places[i])
-                                           : start_admin(sockets, loop, sources, &places[i]);
+        r = places[i].role == SOCKETS_DATA
+                ? start_listener(sockets, loop, &places[i], error, error_size)
+                : start_admin(sockets, loop, sources, &places[i], error, error_size);
     }
     store_probe(sockets->store);
     return r;

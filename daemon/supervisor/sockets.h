@@ -52,9 +52,9 @@ int sockets_init(struct sockets *sockets, const struct config *config, struct in
 size_t sockets_n_admin(const struct sockets *sockets);
 /* Takes kept sockets out of inherited, binds what is missing, and gives the store what it does not
  * have. Admin endpoints answer from now on, listeners accept from sockets_resume on. 0, or -errno
- * with the reason logged; what is open then stays so until the end. */
+ * with a line for people in error; what is open then stays so until the end. */
 int sockets_open(struct sockets *sockets, uv_loop_t *loop, struct inherited *inherited,
-                 const struct admin_sources *sources);
+                 const struct admin_sources *sources, char *error, size_t error_size);
 /* Accepting from all listeners. */
 void sockets_resume(struct sockets *sockets);
 void sockets_pause(struct sockets *sockets);

@@ -22,9 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define PROBE_NAME        "kept-probe"
@@ -51,45 +49,14 @@ struct facts {
     char path[PATH_MAX]; /* that it was served from */
 };
 
-/* 0 or -errno. The sd_notify of libsystemd would wait for a manager that does not read. */
-static int say(const char *text, int fd)
+static bool has_manager(const struct store *store)
 {
-    struct sockaddr_un to = {.sun_family = AF_UNIX};
-    const char *path = getenv("NOTIFY_SOCKET");
-    size_t len = path ? strlen(path) : 0;
-    if (len < 2 || len >= sizeof to.sun_path)
-        return -EDESTADDRREQ;
-    memcpy(to.sun_path, path, len);
-    if (path[0] == '@')
-        to.sun_path[0] = '\0';
-    with_close int sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (sock < 0)
-        return -errno;
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof fd)];
-    } control = {0};
-    struct iovec iov = {.iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text)};
-    struct msghdr message = {.msg_name = &to,
-                             .msg_namelen =
-                                 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len),
-                             .msg_iov = &iov,
-                             .msg_iovlen = 1};
-    if (fd >= 0) {
-        message.msg_control = &control;
-        message.msg_controllen = sizeof control;
-        control.header = (struct cmsghdr){
-            .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof fd)};
-        memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
-    }
-    return sendmsg(sock, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+    return store->notify->fd >= 0;
 }
 
-void store_init(struct store *store)
+void store_init(struct store *store, struct notify *notify)
 {
-    const char *path = getenv("NOTIFY_SOCKET");
-    *store = (struct store){.probe = -1, .barrier = -1};
-    store->is_on = path && (path[0] == '/' || path[0] == '@');
+    *store = (struct store){.notify = notify, .probe = -1, .barrier = -1};
 }
 
 void store_deinit(struct store *store)
@@ -115,7 +82,7 @@ static bool is_closed(int fd, int wait_ms)
 /* What it had been given it has closed. */
 static bool is_useless(const struct store *store)
 {
-    return !store->is_on || (store->probe >= 0 && is_closed(store->probe, 0));
+    return !has_manager(store) || (store->probe >= 0 && is_closed(store->probe, 0));
 }
 
 bool store_keep(struct store *store, const char *name, int fd)
@@ -124,11 +91,8 @@ bool store_keep(struct store *store, const char *name, int fd)
     if (is_useless(store))
         return false;
     snprintf(text, sizeof text, "FDSTORE=1\nFDNAME=%s", name);
-    int r = say(text, fd);
-    if (r < 0)
-        log_warning("%s: cannot be given to the service manager, so it is lost at a restart: %s",
-                    name, strerror(-r));
-    return r == 0;
+    notify_send(store->notify, text, fd);
+    return true;
 }
 
 /* A line of its own in a message. */
@@ -143,7 +107,7 @@ static bool is_plain(const char *name)
 void store_remove(struct store *store, const char *name)
 {
     char text[INHERITED_NAME_BYTES + 32];
-    if (!store->is_on || !is_plain(name))
+    if (!has_manager(store) || !is_plain(name))
         return;
     snprintf(text, sizeof text, "FDSTOREREMOVE=1\nFDNAME=%s", name);
     notify_send(store->notify, text, -1);
@@ -153,16 +117,14 @@ void store_remove(struct store *store, const char *name)
 }
 
 /* Hands the manager the writing end of a new pipe. The reading end, or -errno. */
-static int hand_pipe(const char *text)
+static int hand_pipe(struct store *store, const char *text)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
         return -errno;
-    int r = say(text, ends[1]);
+    notify_send(store->notify, text, ends[1]);
     fd_closep(&ends[1]);
-    if (r < 0)
-        fd_closep(&ends[0]);
-    return r < 0 ? r : ends[0];
+    return ends[0];
 }
 
 /* The first one: the manager logs a warning for each descriptor that it does not keep. */

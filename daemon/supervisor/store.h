@@ -7,15 +7,13 @@
  *   kept-generation-N, kept-facts-N what is served: its file or copy, and what is known of it
  *   kept-probe                      one end of a pipe, by which we see whether there is a store
  *
- * Without a manager all of it is a no-op. Nothing here waits for the manager: what it has no room
- * for is not kept, and the log tells.
+ * Without a manager all of it is a no-op. Nothing here waits for the manager, but store_settle.
  */
 #pragma once
 
 #include "daemon/supervisor/held.h"
 #include "daemon/supervisor/inherited.h"
-
-#include <stdbool.h>
+#include "daemon/supervisor/notify.h"
 
 struct store {
     struct notify *notify; /* borrowed */
@@ -25,10 +23,11 @@ struct store {
     bool is_silent;        /* the manager did not answer in time, once */
 };
 
-void store_init(struct store *store);
+void store_init(struct store *store, struct notify *notify);
 void store_deinit(struct store *store);
 
-/* False: it is not kept, for certain. That it is only store_is_kept can tell. */
+/* False: it is not kept, for certain. That it is only store_is_kept can tell. name: as the manager
+ * takes it, printable and without a colon. */
 bool store_keep(struct store *store, const char *name, int fd);
 void store_remove(struct store *store, const char *name);
 

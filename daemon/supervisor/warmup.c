@@ -225,7 +225,8 @@ int warmup_start(struct warmup *warmup, const struct held *held, enum warmup_mod
     warmup->began_ms = warmup->logged_ms = warmup->speed_ms = clock_ms();
     warmup->told_ms = warmup->speed_bytes = warmup->bytes_per_s = 0;
     warmup->logged_tenth = 0;
-    log_info("%s: begins", name_of(warmup, name, sizeof name));
+    log_with(LOG_LEVEL_INFO, LOG_OF(warmup->progress->generation), "%s: begins",
+             name_of(warmup, name, sizeof name));
     return 0;
 }
 

@@ -43,7 +43,7 @@ ALLOWED = {
     + ["daemon/control.h", "daemon/events.h", "daemon/methods.h", "daemon/snapshot.h"]
     + ["daemon/stats.h", "daemon/slow.h", "daemon/usage.h", "daemon/worker/"],
     "daemon/admin/": ["base/", "daemon/board.h", "daemon/config.h", "daemon/stats.h"]
-    + ["daemon/admin/", "daemon/supervisor/listener.h", "daemon/supervisor/reload.h"]
+    + ["daemon/admin/", "daemon/supervisor/listen_socket.h", "daemon/supervisor/reload.h"]
     + ["daemon/supervisor/crew.h", "daemon/slow.h", "daemon/supervisor/warmup.h"]
     + ["daemon/supervisor/census.h", "daemon/supervisor/verify.h"],
 }
@@ -55,11 +55,12 @@ FOREIGN = {
     + ["daemon/admin/admin.", "daemon/admin/peer."],
     "microhttpd.h": ["daemon/admin/admin.c", "daemon/admin/exchange."],
     "json-c/": ["daemon/admin/render", "client/actctl/"],
-    "systemd/": ["daemon/supervisor/notify.c"],
+    "systemd/": ["daemon/supervisor/notify.c", "daemon/supervisor/inherited.c"],
     "curl/": ["client/actctl/admin.c"],
     "ini.h": ["daemon/config.c"],
     "msgpack.h": ["proto/", "client/"],
-    "sys/mman.h": ["tree/", "daemon/board.c", "daemon/checker/copy.c", "daemon/config.c"],
+    "sys/mman.h": ["tree/", "daemon/board.c", "daemon/checker/copy.c", "daemon/config.c"]
+    + ["daemon/supervisor/store.c"],
 }
 
 GENERATED = ["build_config.h"]

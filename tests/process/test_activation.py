@@ -27,14 +27,15 @@ def bound(directory):
 
         def bind(kind, host="127.0.0.1", kind_of_socket=socket.SOCK_STREAM, is_listening=True):
             is_unix = kind == "unix"
-            family = socket.AF_UNIX if is_unix else socket.AF_INET6 if ":" in host else socket.AF_INET
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            family = socket.AF_UNIX if is_unix else family
             sock = stack.enter_context(socket.socket(family, kind_of_socket))
             if is_unix:
                 address = str(directory / f"bound{len(os.listdir(directory))}.sock")
                 sock.bind(address)
             else:
                 sock.bind((host, 0))
-                address = ("127.0.0.1" if family == socket.AF_INET else "::1", sock.getsockname()[1])
+                address = (host, sock.getsockname()[1])
             if is_listening and kind_of_socket == socket.SOCK_STREAM:
                 sock.listen(BACKLOG)
             return sock, ("unix", address) if is_unix else ("tcp", *address)
@@ -333,7 +334,8 @@ def test_systemd_starts_it_when_somebody_comes(actd, directory, first):
     launcher = activate([f"127.0.0.1:{port}", unix, admin], ["tcp", "unix", "admin"])
     own = {"listen.unix": None, "listen.tcp": None, "admin.unix": None, "admin.tcp": None}
     daemon = actd(settings=own, launcher=launcher, wait=r"Listening on .*b\.sock as 5")
-    at = {"tcp": ("tcp", "127.0.0.1", port), "unix": ("unix", str(unix)), "admin": ("unix", str(admin))}
+    at = {"unix": ("unix", str(unix)), "admin": ("unix", str(admin))}
+    at["tcp"] = ("tcp", "127.0.0.1", port)
     if first == "admin":
         assert http.fetch(at["admin"], "/livez")[0] == 200
     else:

@@ -129,31 +129,43 @@ def test_what_the_watcher_does_is_a_reload(service, trees):
     assert service.served() == 2
 
 
-# Minutes for one of the trees.
-FOR_EVER = {"warmup.mode": "read", "warmup.rate_bytes_per_s": 100, "warmup.ready": "before"}
-
-
-def stop_is_at_once(service):
-    """Rather than at the end of a limit, by force."""
-    service.ctl("stop")
-    assert service.show("ActiveState", "Result", "NRestarts") == {
-        "ActiveState": "inactive", "Result": "success", "NRestarts": "0"}
-
-
-def test_a_stop_does_not_wait_for_a_start(service):
-    service.configure({**FOR_EVER, "warmup.ready": "after"})
-    service.box.systemctl("start", "--no-block", service.unit)
-    Seen(service).until("activating")
-    stop_is_at_once(service)
-
-
-def test_a_stop_does_not_wait_for_a_reload(service, trees):
-    service.configure(FOR_EVER)
+@pytest.fixture
+def endless(service, trees):
+    """Its next reload would take minutes."""
+    service.configure({**SLOWLY, "warmup.rate_bytes_per_s": 100, "warmup.ready": "before"})
     service.start()
     service.put(trees[2])
+    return service
+
+
+def test_a_stop_does_not_wait_for_a_reload(endless):
+    service = endless
+    asking = reload.Asking(service)
+    Seen(service).until("reloading")
+    service.ctl("stop")
+    assert service.show("ActiveState", "Result") == {"ActiveState": "inactive", "Result": "success"}
+    asking.leave()
+
+
+def test_nor_for_systemctl_reload(endless):
+    """systemd ends that command, too, and takes its end for the service's; actd's own is good."""
+    service = endless
     service.box.systemctl("reload", "--no-block", service.unit)
     Seen(service).until("reloading")
-    stop_is_at_once(service)
+    service.ctl("stop")
+    assert service.show("ExecMainCode", "ExecMainStatus") == {"ExecMainCode": "1",
+                                                              "ExecMainStatus": "0"}
+    assert service.show("MainPID", "ControlPID") == {"MainPID": "0", "ControlPID": "0"}
+    service.start()
+    assert service.served() == 2
+
+
+def test_nor_for_a_start(service):
+    service.configure({**SLOWLY, "warmup.rate_bytes_per_s": 100})
+    service.box.systemctl("start", "--no-block", service.unit)
+    Seen(service).until("activating")
+    service.ctl("stop")
+    assert service.show("ActiveState", "Result") == {"ActiveState": "inactive", "Result": "success"}
 
 
 def test_a_restart_in_the_middle_of_a_reload(service, trees):

@@ -34,9 +34,9 @@ def journal(tmp_path):
 def service(actd, journal):
     """As the fixture actd, with the journal as its standard error."""
 
-    def start(tree=paths.CITIES, settings=None, *, wait="ready", command=(), **options):
+    def start(tree=paths.CITIES, settings=None, *, wait="ready", launcher=(), **options):
         wanted = {"daemon.workers": 2, **(settings or {})}
-        daemon = actd(tree, wanted, wait=None, command=[*journal.command, *command], **options)
+        daemon = actd(tree, wanted, wait=None, launcher=[*journal.command, *launcher], **options)
         if wait:
             journal.event(wait)
         return daemon
@@ -75,7 +75,7 @@ def test_the_fields_of_a_life(service, journal):
         assert entry["IDENTITY"] == str(identity) and entry["PRIORITY"] == "6"
         assert entry["_PID"] == daemon.pid
         assert entry.items() >= where.items()
-    assert ready["WORKERS"] == "2" and ready["MESSAGE"].startswith("ready: generation 1: ")
+    assert ready["WORKERS"] == "2" and ready["MESSAGE"].startswith("ready: generation 1")
     assert int(served["SIZE_BYTES"]) == paths.CITIES.stat().st_size
     assert int(served["DURATION_MS"]) >= 0
     pids = daemon.worker_pids()
@@ -195,7 +195,7 @@ def test_a_disk_that_does_not_answer(journal, tmp_path):
     tree = cold.build(tmp_path / "cold.act", 4000, 2000)
     with SlowDisk(tmp_path, tree.path) as disk:
         settings = {"cold.timeout_ms": 200, "daemon.heartbeat_timeout_ms": 500}
-        options = {"wait": None, "command": journal.command}
+        options = {"wait": None, "launcher": journal.command}
         with cold.serving(disk, settings, **options) as daemon:
             journal.event("ready")
             disk.hang()
@@ -218,11 +218,11 @@ def test_a_disk_that_does_not_answer(journal, tmp_path):
 #
 
 
-def start_failed(journal, directory, settings, status=1, command=(), **options):
+def start_failed(journal, directory, settings, status=1, launcher=(), **options):
     """actd with these settings, to its end, and the one event that tells why."""
     wanted = {"tree.path": paths.CITIES, "listen.unix": directory / "actd.sock", **settings}
     done = subprocess.run(
-        [*journal.command, *command, paths.ACTD, "--config=/dev/null",
+        [*journal.command, *launcher, paths.ACTD, "--config=/dev/null",
          *(f"--set={name}={value}" for name, value in wanted.items())],
         stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=Clock().left("actd"), **options,
     )
@@ -294,7 +294,7 @@ def test_fewer_descriptors_than_connections(service, journal):
 def test_no_memory_may_be_locked(service, journal, path):
     if not shutil.which("setpriv"):
         pytest.skip("needs setpriv: the limit does not bind root")
-    service(path, {"tree.mlock": "yes"}, command=["setpriv", "--bounding-set=-ipc_lock"],
+    service(path, {"tree.mlock": "yes"}, launcher=["setpriv", "--bounding-set=-ipc_lock"],
             preexec=lambda: resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0)))
     for worker in range(2):
         entry = journal.event("lock_refused", WORKER=worker, GENERATION=1)
@@ -392,7 +392,7 @@ def test_nobody_waits_for_a_journal_that_does_not_read(actd, tmp_path):
     journal.listen()  # and nobody reads
     try:
         daemon = actd(paths.CITIES, {"daemon.workers": 1, "log.level": "debug"}, wait=None,
-                      command=journal.command)
+                      launcher=journal.command)
         daemon.wait_socket()
         queued = 0
         with contextlib.closing(rpc.connect(daemon.unix)):
@@ -419,8 +419,8 @@ PLAIN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z actd (error|warning|
 
 def test_lines_elsewhere_have_no_fields(journal, path):
     """The journal is there, and standard error is something else."""
-    command = [*journal.command, "env", "JOURNAL_STREAM=1:1"]
-    with Daemon(path, {"daemon.workers": 2}, command=command) as daemon:
+    launcher = [*journal.command, "env", "JOURNAL_STREAM=1:1"]
+    with Daemon(path, {"daemon.workers": 2}, launcher=launcher) as daemon:
         path.with_name("bad.act").write_bytes(b"no tree")
         path.with_name("bad.act").rename(path)
         why = reload.refused(daemon)

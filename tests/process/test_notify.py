@@ -85,8 +85,7 @@ def test_a_start_and_a_stop(actd, manager, path):
 def test_a_stop_may_take_as_long_as_connections_have(actd, manager, path):
     timeout_ms = 200_000
     daemon = actd(path, {"limits.drain_timeout_ms": timeout_ms}, env=manager.env)
-    # What is told at the start nearly fills the queue, and nobody reads it during the stop.
-    manager.wait("READY")
+    manager.wait("READY")  # its queue is short
     daemon.stop()
     within_us = int(manager.wait("STOPPING")["EXTEND_TIMEOUT_USEC"])
     assert timeout_ms * 1000 < within_us < 2 * timeout_ms * 1000
@@ -388,8 +387,7 @@ def test_workers_that_are_missing(actd, manager, path):
         with contextlib.suppress(ProcessLookupError):
             os.kill(daemon.worker_pids()[0], signal.SIGKILL)
         eventually(lambda: len(daemon.worker_pids()) == 2, "another one")
-        while manager.has_more():
-            manager.next()
+        manager.rest()
     assert "serving" not in manager.next()["STATUS"]
     assert turns(manager.heard) == ["READY"]
 

@@ -34,6 +34,7 @@ def wanted_files():
     return {
         "actd": {
             "/etc/actd/actd.conf",
+            "/usr/lib/systemd/catalog/actd.catalog",
             "/usr/lib/sysusers.d/actd.conf",
             "/usr/lib/tmpfiles.d/actd.conf",
             "/usr/sbin/actd",

@@ -99,7 +99,7 @@ class Daemon:
 
     def __init__(
         self, tree, settings=None, *, config="/dev/null", wait="ready", env=None, preexec=None,
-        user=None, command=()
+        user=None, program=paths.ACTD, launcher=()
     ):
         """
         tree      path of the file to serve
@@ -109,7 +109,8 @@ class Daemon:
         env       environment variables to add
         preexec   called in the child before it becomes actd
         user      number of the user that it runs as, if not as ours
-        command   what becomes actd when it has done something else: what follows is actd's
+        program   what is started: another actd than the build's
+        launcher  command line before its own
         """
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="actd-"))
         self.lines = []
@@ -133,7 +134,7 @@ class Daemon:
             program = shutil.copy(program, self.directory / "actd")
             who = {"user": user, "group": user, "extra_groups": []}
         self.process = subprocess.Popen(
-            [*command, program, f"--config={config}", *arguments(wanted)],
+            [*launcher, program, f"--config={config}", *arguments(wanted)],
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env=environment(env),

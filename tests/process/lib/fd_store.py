@@ -109,7 +109,8 @@ class Keeper:
 
     def generations(self):
         """The numbers of the generations in it."""
-        return sorted(int(m[1]) for n in self.names() if (m := re.match(r"kept-generation-(\d+)$", n)))
+        found = [re.fullmatch(r"kept-generation-(\d+)", name) for name in self.names()]
+        return sorted(int(match[1]) for match in found if match)
 
     def wait_generations(self, numbers):
         """Until these are in it, with their facts, and no other."""

@@ -90,7 +90,7 @@ def check(entry):
 
 
 class Journal:
-    """with Journal(directory) as journal: start(..., command=journal.command)"""
+    """with Journal(directory) as journal: start(..., launcher=journal.command)"""
 
     def __init__(self, directory):
         if os.geteuid() != 0 or not shutil.which("unshare"):

@@ -39,10 +39,16 @@ class Manager:
         """The next message: {name: value}; but for those about descriptors, none of which it keeps
         (lib/fd_store.py has a manager that does)."""
         clock = clock or Clock()
-        message = {"FDSTORE": "1"}
-        while message.keys() & {"FDSTORE", "FDSTOREREMOVE", "BARRIER"}:
-            self.sock.settimeout(clock.left("a notification"))
-            message = Message(self.sock.recv(65536).decode())
+        while not (message := self._receive(clock)):
+            pass
+        return message
+
+    def _receive(self, clock):
+        """None: it was one about descriptors."""
+        self.sock.settimeout(clock.left("a notification"))
+        message = Message(self.sock.recv(65536).decode())
+        if message.keys() & {"FDSTORE", "FDSTOREREMOVE", "BARRIER"}:
+            return None
         self.heard.append(message)
         return message
 
@@ -63,7 +69,7 @@ class Manager:
     def rest(self):
         """What lies there, of a process that has ended."""
         while self.has_more():
-            self.next()
+            self._receive(Clock())
         return self.heard
 
     def has_more(self):
