@@ -68,6 +68,8 @@ void serve_init(struct serve *serve)
 {
     *serve = (struct serve){0};
     config_init(&serve->config);
+    /* Only paths are freed: none is opened here, and without them it can be copied. */
+    config_deinit(&serve->config);
 }
 
 void serve_begin(struct serve *serve, struct snapshot *snapshot)
