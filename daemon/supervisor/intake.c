@@ -3,7 +3,6 @@
  */
 #include "daemon/supervisor/intake.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "daemon/events.h"
 
@@ -97,7 +96,6 @@ static void on_retry(uv_timer_t *timer)
 static void on_connection(void *context, int fd)
 {
     struct intake *intake = context;
-    intake->last_ms = clock_ms();
     crew_pass(intake->crew, fd);
     /* While draining, what was queued before is still taken. */
     intake_update(intake);

@@ -14,7 +14,6 @@ struct intake {
     struct sockets *sockets;
 
     uint64_t max_connections;
-    uint64_t last_ms; /* clock_ms: when a connection came; 0: none has */
     uv_timer_t retry; /* accepting again after it was paused */
     struct log_pace full_pace, exhausted_pace;
     bool is_exhausted; /* no descriptors: accepting waits for retry */

@@ -7,11 +7,10 @@
  * process ends with status 1.
  *
  * Stop: on SIGTERM or SIGINT the listeners are closed after what was queued is passed on; every
- * worker answers what has arrived on its connections and ends, a moment later where somebody has
- * just connected. After half of drain_timeout_ms they answer with DRAINING, after all of it, or on
- * a second signal, they cut connections. Who still lives a moment later is killed. What is in
- * memory is saved for the last time meanwhile; where only the workers' mappings tell it, they begin
- * to drain when it has been looked at.
+ * worker answers what has arrived on its connections and ends. After half of drain_timeout_ms they
+ * answer with DRAINING, after all of it, or on a second signal, they cut connections. Who still
+ * lives a moment later is killed. What is in memory is saved for the last time meanwhile; where
+ * only the workers' mappings tell it, they begin to drain when it has been looked at.
  */
 #include "daemon/supervisor/supervisor.h"
 
@@ -48,10 +47,8 @@
 /* What the end's waiting for threads may take, for the service manager. */
 #define BUSY_MS 60000
 /* How long workers stay as they are for the last look at what they have mapped. */
-#define LOOK_MS 2000
-/* How long a connection may be there until its first request is. */
-#define NEWCOMER_MS 250
-#define N_SIGNALS   4
+#define LOOK_MS   2000
+#define N_SIGNALS 4
 
 struct supervisor {
     const struct config *config;
@@ -165,31 +162,20 @@ static void drain_crew(struct supervisor *supervisor)
     crew_drain(&supervisor->crew);
 }
 
-static void on_time_to_drain(uv_timer_t *timer)
-{
-    drain_crew(timer->data);
-}
-
-/* Workers end connections on which nothing is asked: who has just come is about to. */
-static void drain_crew_soon(struct supervisor *supervisor)
-{
-    uint64_t passed = clock_ms() - supervisor->intake.last_ms;
-    if (supervisor->is_crew_draining || passed >= NEWCOMER_MS)
-        drain_crew(supervisor);
-    else
-        uv_timer_start(&supervisor->drain, on_time_to_drain, NEWCOMER_MS - passed, 0);
-}
-
 static void on_looked(void *context)
 {
-    drain_crew_soon(context);
+    drain_crew(context);
+}
+
+static void on_look_end(uv_timer_t *timer)
+{
+    drain_crew(timer->data);
 }
 
 /* From the begin of the stop to the end of the process, at most. */
 static uint64_t end_within_ms(const struct supervisor *supervisor)
 {
-    return LOOK_MS + NEWCOMER_MS + supervisor->config->limits_drain_timeout_ms + KILL_AFTER_MS +
-           3 * END_AFTER_MS;
+    return LOOK_MS + supervisor->config->limits_drain_timeout_ms + KILL_AFTER_MS + 3 * END_AFTER_MS;
 }
 
 static void drain(struct supervisor *supervisor)
@@ -207,9 +193,9 @@ static void drain(struct supervisor *supervisor)
     reload_stop(&supervisor->reload);
     sockets_close_listeners(&supervisor->sockets);
     if (is_looking)
-        uv_timer_start(&supervisor->drain, on_time_to_drain, LOOK_MS, 0);
+        uv_timer_start(&supervisor->drain, on_look_end, LOOK_MS, 0);
     else
-        drain_crew_soon(supervisor);
+        drain_crew(supervisor);
 }
 
 /* error: errno, or 0: it has none. The log has been told why. */

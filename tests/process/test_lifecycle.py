@@ -180,26 +180,6 @@ def test_a_connection_made_just_before_the_stop_is_answered(actd, kind):
     daemon.check_end()
 
 
-def test_who_has_just_come_may_still_ask(actd, kind):
-    """After the stop has begun. One of some tries is enough: here things may take their time."""
-
-    def is_answered():
-        daemon = actd(settings=LONG)
-        said = None
-        with daemon.client(getattr(daemon, kind)) as client, contextlib.suppress(OSError):
-            daemon.wait_stat("connections", "open", 1)
-            daemon.send_signal()
-            daemon.wait_log("stopping")
-            for _ in range(5):  # turns of the loop: what is done at once is done then
-                http.fetch(daemon.admin_unix, "/livez")
-            client.send(rpc.request(1, "ping"))
-            said = client.rest()
-        daemon.check_end()
-        return said == [[1, 1, None, "pong"]]
-
-    assert any(is_answered() for _ in range(5))
-
-
 def test_those_in_the_queue_of_a_full_server_are_answered_at_the_stop(actd, kind):
     daemon = actd(settings={**LONG, "limits.max_connections": 2})
     clients = [daemon.client(getattr(daemon, kind)) for _ in range(50)]
