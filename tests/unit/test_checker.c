@@ -123,6 +123,7 @@ static pid_t start(const char *path, enum tree_verify verify, void (*before)(voi
     struct config config;
     int pair[2];
     config_init(&config);
+    free(config.tree_path);
     config.tree_path = strdup(path);
     config.tree_verify = verify;
     config.tree_map_min_bytes = map_min_bytes;

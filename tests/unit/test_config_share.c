@@ -91,6 +91,7 @@ static void texts_that_do_not_fit_are_refused(void **state)
     assert_int_equal(config_receive(&read, fd), -EBADMSG);
     free(text);
     close(fd);
+    config_deinit(&config);
 }
 
 /* One that is not set stays so. */
