@@ -40,6 +40,16 @@ def build(path, n_keys, value_bytes=0, seed=1):
     return Tree(path, values, keys)
 
 
+def read_program(pid):
+    """What it runs, and its libraries: where the kernel has taken them out of memory, a loop waits
+    for another disk than ours."""
+    lines = pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines()
+    fields = [line.split(maxsplit=5) for line in lines]
+    for path in {each[5] for each in fields if len(each) == 6 and "x" in each[1]}:
+        if path.startswith("/"):
+            pathlib.Path(path).read_bytes()
+
+
 @contextlib.contextmanager
 def serving(disk, settings=None, path=None, **options):
     """A daemon with the file on a SlowDisk, or the path that leads to it. At the end the disk is
@@ -47,6 +57,7 @@ def serving(disk, settings=None, path=None, **options):
     disk.forget()
     one = {"daemon.workers": 1, **(settings or {})}
     with Daemon(path or disk.path, one, **options) as daemon:
+        read_program(daemon.pid)
         disk.reset_counts()
         yield daemon
         disk.go_on()
